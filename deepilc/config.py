@@ -1,0 +1,193 @@
+"""The settings of a training run: one validated model, loaded from YAML plus overrides.
+
+`deepilc train --config FILE --set agent.critic_hidden=256` and the learner node read the same
+model. Later sources win: preset, then file, then overrides.
+"""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from deepilc.agent.config import AgentConfig, preset
+from deepilc.errors import UserError
+from deepilc.plan import Plan
+from sims import registry
+
+Count = Annotated[int, Field(ge=0)]
+
+
+class TrainConfig(BaseModel):
+    """Everything that decides the result of a run, besides the machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    system: str = Field("rexquadrotor", description="System to control; see `deepilc systems`.")
+    parameters: str = Field(
+        "real", description="Parameter set of the world that transitions come from."
+    )
+    nominal: str | None = Field(
+        None,
+        description="Parameter set of the model that Jacobians come from; "
+        "default: the one that belongs to `parameters`.",
+    )
+    jacobian: Literal["exact", "finite_difference"] = Field(
+        "exact", description="How the nominal model is differentiated; the second is 'zeroth order'."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of networks, start states and noise.")
+    transitions: int = Field(
+        10_000, ge=1, description="Training transitions; the run ends with the episode that has it."
+    )
+    warmup_transitions: Count = Field(
+        1_000,
+        description="First transitions that act uniformly at random; 0 when a policy is loaded.",
+    )
+    updates_per_transition: float = Field(
+        1.0,
+        ge=0.0,
+        le=64.0,
+        description="Updates per training transition; exact in lockstep, a maximum in real time.",
+    )
+    batch_size: int = Field(256, ge=1, le=65_536, description="Rows per update.")
+    replay_capacity: int = Field(
+        1_000_000, ge=1_000, description="Rows kept; the oldest go first. About 1 kB each."
+    )
+    policy_interval: int = Field(
+        50,
+        ge=1,
+        description="Transitions between policies (lockstep): more is faster, fewer is fresher.",
+    )
+    evaluation_interval: Count = Field(
+        1_000, description="Training transitions between evaluations; 0: only first and last."
+    )
+    evaluation_episodes: Count = Field(
+        10, description="Noise-free episodes per evaluation, always from the same start states."
+    )
+    checkpoint_interval: int = Field(
+        1_000, ge=1, description="Transitions between checkpoints; what a crash can cost at most."
+    )
+    randomise: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Each episode draws every physical parameter within this fraction (pre-training).",
+    )
+    device: str = Field("cpu", description="Where the learner computes: cpu or cuda:0.")
+    agent: AgentConfig = Field(default_factory=AgentConfig, description="The learning algorithm.")
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "TrainConfig":
+        system = registry.get(self.system)
+        system.parameters(self.parameters)
+        system.parameters(self.nominal_parameters)
+        if self.replay_capacity < self.batch_size:
+            raise ValueError(
+                f"replay_capacity is {self.replay_capacity}, but must hold at least one batch "
+                f"({self.batch_size})"
+            )
+        return self
+
+    @property
+    def nominal_parameters(self) -> str:
+        """Parameter set of the model that supplies Jacobians."""
+        if self.nominal is not None:
+            return self.nominal
+        return registry.get(self.system).nominal_for[self.parameters]
+
+    @property
+    def plan(self) -> Plan:
+        """The episodes that these settings ask for."""
+        return Plan(
+            seed=self.seed,
+            train_transitions=self.transitions,
+            warmup_transitions=self.warmup_transitions,
+            evaluation_episodes=self.evaluation_episodes,
+            evaluation_interval=self.evaluation_interval,
+        )
+
+
+def load(path: Path | None = None, overrides: Sequence[str] = (), **settings: Any) -> TrainConfig:  # noqa: ANN401
+    """Reads the settings of a run.
+
+    Args:
+        path: YAML file with keys of `TrainConfig`, and optionally `preset`.
+        overrides: "key=value" or "agent.key=value"; values are read as YAML.
+        **settings: Values from dedicated command-line options; None means not given.
+
+    Returns:
+        The validated settings.
+
+    Raises:
+        UserError: Unknown key, bad value or unreadable file: what, value and what is allowed.
+    """
+    values: dict[str, Any] = {} if path is None else _read(path)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise UserError(f"--set {override!r} has no value; write it as key=value")
+        _put(values, key.strip(), yaml.safe_load(text))
+    values.update({key: value for key, value in settings.items() if value is not None})
+    return resolve(values)
+
+
+def resolve(values: dict[str, Any]) -> TrainConfig:
+    """Validates settings given as nested dictionaries (see `load`)."""
+    values = dict(values)
+    name = values.pop("preset", None)
+    if name is not None:
+        agent = values.get("agent", {})
+        if isinstance(agent, dict):
+            values["agent"] = {**preset(name).model_dump(), **agent}
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error)) from None
+
+
+def dump(config: TrainConfig) -> str:
+    """The settings as YAML that `load` reads back to the same values."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no configuration file at {path}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"cannot read the configuration {path}: {reason}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"{path} must hold 'key: value' lines, not a {type(values).__name__}")
+    return values
+
+
+def _put(values: dict[str, Any], key: str, value: object) -> None:
+    *parents, last = key.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise UserError(f"--set {key}: {parent} is a value, not a group of settings")
+    values[last] = value
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for the first thing wrong, with the allowed names or range."""
+    first = error.errors()[0]
+    location = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        fields = AgentConfig.model_fields if location.startswith("agent.") else {
+            **TrainConfig.model_fields, "preset": None
+        }
+        key = location.rsplit(".", 1)[-1]
+        close = difflib.get_close_matches(key, fields, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(sorted(fields))}"
+        return f"unknown setting {location!r}: {hint}"
+    message = first["msg"].removeprefix("Value error, ")
+    where = f"setting {location!r} is {first['input']!r}: " if location else ""
+    return where + message

@@ -1,0 +1,156 @@
+"""The last thing before an actuator: what may be applied, and why not what was asked for.
+
+Pure: no clock, no memory, no ROS. The caller passes ages and the previous action, and applies what
+comes back. Limits are on by default; switching one off takes an explicit null in the configuration.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from deepilc.errors import UserError
+from deepilc.transition import Source
+from sims.system import System
+
+
+class GuardLimits(BaseModel):
+    """What the guard allows. Magnitudes are the system's action bounds and are always on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    action_rate: float | None = Field(
+        20.0,
+        gt=0.0,
+        description="Largest change of an action in action ranges per second "
+        "(20 at dt 0.05 s: full range within one period); null switches it off.",
+    )
+    observation_age: float | None = Field(
+        0.5, gt=0.0, description="Oldest state (s) that may be acted on; null switches it off."
+    )
+    action_age: float | None = Field(
+        0.5, gt=0.0, description="Oldest action (s) that may be applied; null switches it off."
+    )
+    workspace: bool = Field(
+        True, description="Apply the safe action while a state is outside the system's state bounds."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to apply.
+
+    Attributes:
+        action: (m,) float32 action for the actuators; always finite and within bounds.
+        source: The requester's source, or `Source.SAFE` when the safe action replaced it.
+        reason: Empty if the request passed untouched.
+    """
+
+    action: np.ndarray
+    source: Source
+    reason: str
+
+    @property
+    def intervened(self) -> bool:
+        """Whether the applied action differs from the requested one."""
+        return bool(self.reason)
+
+
+class Guard:
+    """Checks every action of one system.
+
+    Args:
+        system: Gives action bounds, state bounds, dt and the safe action.
+        limits: See `GuardLimits`.
+
+    Raises:
+        UserError: The system's safe action is missing, not finite or outside the action bounds.
+    """
+
+    def __init__(self, system: System, limits: GuardLimits | None = None) -> None:
+        self.limits = limits or GuardLimits()
+        self._low, self._high = system.action.low, system.action.high
+        self._state_low, self._state_high = system.state.low, system.state.high
+        self._safe = np.asarray(system.safe_action, np.float32)
+        if (
+            self._safe.shape != self._low.shape
+            or not np.isfinite(self._safe).all()
+            or (self._safe < self._low).any()
+            or (self._safe > self._high).any()
+        ):
+            raise UserError(
+                f"the safe action of {system.name} is {self._safe.tolist()}; it must be finite and "
+                f"within {self._low.tolist()} .. {self._high.tolist()}"
+            )
+        rate = self.limits.action_rate
+        self._largest_change = (
+            None if rate is None else rate * system.dt * (self._high - self._low) * (1 + 1e-6)
+        )
+        self._state_names, self._action_names = system.state.names, system.action.names
+
+    def safe(self, reason: str) -> Verdict:
+        """The safe action, because of `reason`."""
+        return Verdict(self._safe.copy(), Source.SAFE, reason)
+
+    def check(
+        self,
+        action: np.ndarray,
+        state: np.ndarray,
+        previous_action: np.ndarray | None = None,
+        *,
+        source: Source = Source.POLICY,
+        observation_age: float = 0.0,
+        action_age: float = 0.0,
+    ) -> Verdict:
+        """Decides what is applied.
+
+        Args:
+            action: (m,) requested action.
+            state: (n,) state it answers.
+            previous_action: (m,) action applied in the period before; None at an episode's start.
+            source: Who asks.
+            observation_age: Seconds since the state was measured.
+            action_age: Seconds since the action was received.
+
+        Returns:
+            The action to apply and why it differs, if it does. Never raises on bad input.
+        """
+        action = np.asarray(action, np.float32)
+        if action.shape != self._safe.shape:
+            return self.safe(f"action has shape {action.shape}, not {self._safe.shape}")
+        if not np.isfinite(action).all():
+            return self.safe(f"action {self._first(~np.isfinite(action), action)} is not finite")
+        if not np.isfinite(state).all():
+            bad = int(np.argmin(np.isfinite(state)))
+            return self.safe(f"state {self._state_names[bad]} is not finite")
+        limits = self.limits
+        if limits.observation_age is not None and not observation_age <= limits.observation_age:
+            return self.safe(f"state is {observation_age:.3f} s old (limit {limits.observation_age} s)")
+        if limits.action_age is not None and not action_age <= limits.action_age:
+            return self.safe(f"action is {action_age:.3f} s old (limit {limits.action_age} s)")
+        if limits.workspace:
+            outside = (state < self._state_low) | (state > self._state_high)
+            if outside.any():
+                index = int(np.argmax(outside))
+                return self.safe(
+                    f"state {self._state_names[index]} = {state[index]:.4g} is outside "
+                    f"{self._state_low[index]:.4g} .. {self._state_high[index]:.4g}"
+                )
+        reasons = []
+        low, high = self._low, self._high
+        allowed = np.minimum(np.maximum(action, low), high)
+        if (allowed != action).any():
+            reasons.append(f"magnitude: {self._first(allowed != action, action)}")
+        if previous_action is not None and self._largest_change is not None:
+            change = self._largest_change
+            limited = np.minimum(
+                np.maximum(allowed, previous_action - change), previous_action + change
+            )
+            if (limited != allowed).any():
+                reasons.append(f"rate: {self._first(limited != allowed, allowed)}")
+                allowed = np.minimum(np.maximum(limited, low), high)
+        return Verdict(allowed.astype(np.float32), source, "; ".join(reasons))
+
+    def _first(self, where: np.ndarray, action: np.ndarray) -> str:
+        index = int(np.argmax(where))
+        return f"{self._action_names[index]} = {action[index]:.4g}"

@@ -1,0 +1,148 @@
+"""The simulated system as the bridge sees it: episodes, guard, reward, one transition per action.
+
+The in-process run and the bridge node call this one object. It imports no torch; Warp is loaded by
+the system's model only.
+"""
+
+import numpy as np
+
+from deepilc.guard import Guard, GuardLimits
+from deepilc.plan import Plan, Progress
+from deepilc.transition import Mode, Observation, Source, Transition
+from sims import registry
+from sims.system import System
+
+
+class SimulatedWorld:
+    """A system of `sims` behind the interface of a real one.
+
+    Call `observe`, choose an action, call `apply`; repeat until `observe` returns None.
+
+    Args:
+        system: The system, or its name.
+        parameters: Parameter set that the world obeys.
+        plan: Which episodes to run.
+        limits: Guard limits.
+        randomise: Fraction by which each episode draws every physical parameter anew.
+        progress: Where to continue.
+    """
+
+    def __init__(
+        self,
+        system: System | str,
+        parameters: str,
+        plan: Plan,
+        *,
+        limits: GuardLimits | None = None,
+        randomise: float = 0.0,
+        progress: Progress | None = None,
+    ) -> None:
+        self.system = registry.get(system) if isinstance(system, str) else system
+        self.parameters = parameters
+        self.plan = plan
+        self.guard = Guard(self.system, limits)
+        self.randomise = randomise
+        self.progress = progress or Progress()
+        self.interventions = 0
+        self._model = self.system.model(parameters)
+        self._begun: int | None = None
+        self._mode: Mode | None = None
+        self._state: np.ndarray | None = None
+        self._previous_action: np.ndarray | None = None
+
+    def observe(self, policy_version: int = 0) -> Observation | None:
+        """The observation that wants an action now; None when the plan is complete.
+
+        Calling it again without `apply` gives the same observation.
+
+        Args:
+            policy_version: Version that must answer; 0 means the newest.
+        """
+        progress = self.progress
+        if self._begun != progress.episode:
+            self._mode = self.plan.mode(progress)
+            if self._mode is None:
+                return None
+            self._begin(progress, self._mode)
+        assert self._mode is not None and self._state is not None
+        return Observation(
+            progress.number, progress.episode, progress.step, self._mode, policy_version, self._state
+        )
+
+    def apply(
+        self,
+        action: np.ndarray,
+        policy_version: int = 0,
+        *,
+        source: Source = Source.POLICY,
+        action_latency: float = 0.0,
+        action_age: float = 0.0,
+        fault: str = "",
+    ) -> Transition:
+        """Guards an action, advances one control period and returns what happened.
+
+        Args:
+            action: (m,) requested action in physical units.
+            policy_version: Version of the policy that chose it.
+            source: Who chose it.
+            action_latency: Seconds from observation to action.
+            action_age: Seconds since the action was received.
+            fault: If set, the safe action is applied for this reason, whatever was requested.
+        """
+        progress, state, mode = self.progress, self._state, self._mode
+        assert state is not None and mode is not None, "observe() before apply()"
+        requested = np.asarray(action, np.float32)
+        verdict = (
+            self.guard.safe(fault)
+            if fault
+            else self.guard.check(
+                requested, state, self._previous_action, source=source, action_age=action_age
+            )
+        )
+        next_state = self._model.step(state, verdict.action)
+        terminated = bool(self.system.terminated(state, verdict.action, next_state))
+        truncated = not terminated and progress.step + 1 >= self.system.horizon
+        transition = Transition(
+            number=progress.number,
+            episode=progress.episode,
+            step=progress.step,
+            mode=mode,
+            state=state,
+            action_requested=requested,
+            action_applied=verdict.action,
+            reward=float(self.system.reward(state, verdict.action, next_state)),
+            next_state=next_state,
+            terminated=terminated,
+            truncated=truncated,
+            intervention=verdict.intervened,
+            source=verdict.source,
+            guard_reason=verdict.reason,
+            dt=self.system.dt,
+            policy_version=policy_version,
+            action_latency=action_latency,
+        )
+        self.interventions += verdict.intervened
+        self.progress = progress.after(transition)
+        self._previous_action = verdict.action
+        self._state = next_state
+        if transition.ends_episode:
+            self._begun = None
+        return transition
+
+    def restore(self, progress: Progress) -> None:
+        """Continues a run from `progress`; a simulator even within an episode."""
+        self.progress = progress
+        self._begun = None
+
+    def _begin(self, progress: Progress, mode: Mode) -> None:
+        """Starts the episode, or takes up the one that was under way."""
+        self._previous_action = progress.action
+        if progress.step > 0 and progress.state is not None:
+            self._state = np.asarray(progress.state, np.float32)
+        else:
+            self._state = self.plan.start_state(self.system, self.parameters, progress, mode)
+        if self.randomise > 0.0:
+            rng = np.random.default_rng([self.plan.seed, progress.episode, 1])
+            base = self.system.parameters(self.parameters)
+            self._model = self.system.model(self.system.randomise(rng, base, self.randomise))
+        self._begun = progress.episode
