@@ -1,0 +1,53 @@
+"""Mistakes of the user, and how a command reports them: one line, exit code 2, no traceback."""
+
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import ParamSpec, TypeVar
+
+from sims.errors import UserError
+
+__all__ = ["EXIT_INTERRUPTED", "EXIT_USER_ERROR", "UserError", "one_line_errors", "suggestion"]
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def suggestion(word: str, allowed: Iterable[str]) -> str:
+    """The end of an error message: `, did you mean 'x'? Allowed: a, b, x`.
+
+    Args:
+        word: What was given.
+        allowed: What may be given.
+    """
+    options = sorted(allowed)
+    near = get_close_matches(word, options, n=1, cutoff=0.6)
+    question = f"; did you mean {near[0]!r}?" if near else "."
+    return f"{question} Allowed: {', '.join(options) or 'nothing'}"
+
+
+def report(error: BaseException) -> int:
+    """Print `error: ...` on one line of stderr.
+
+    Returns:
+        The exit code of a user error.
+    """
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+    return EXIT_USER_ERROR
+
+
+def one_line_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a command: a `UserError` ends the process with one line and exit code 2."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            raise SystemExit(report(error)) from None
+
+    return wrapper
