@@ -1,0 +1,1 @@
+"""ROS 2 nodes of deepilc: parameters, conversion of messages, one call into the library each."""
