@@ -7,6 +7,7 @@ checkpoint are dropped, so no transition appears twice.
 
 import functools
 import json
+import math
 import os
 import platform
 import shlex
@@ -111,6 +112,7 @@ class RunFolder:
         out: str | Path | None = None,
         name: str = "run",
         config: Mapping[str, Any] | None = None,
+        about: Mapping[str, Any] | None = None,
     ) -> Self:
         """Make a new folder.
 
@@ -118,6 +120,7 @@ class RunFolder:
             out: The folder; None makes `runs/<name>-<date>-<time>`, with a suffix if taken.
             name: Used if `out` is None.
             config: Resolved settings, written to `config.yaml`.
+            about: More entries of `run.json`, e.g. what the run started from.
 
         Raises:
             UserError: It exists already and is not empty, or cannot be made.
@@ -131,7 +134,7 @@ class RunFolder:
             (path / part).mkdir()
         run = cls(path.resolve())
         write_atomic(path / "README.txt", README.format(path=shlex.quote(str(path))))
-        write_atomic(path / "run.json", json.dumps(_about(), indent=2) + "\n")
+        write_atomic(path / "run.json", json.dumps({**_about(), **(about or {})}, indent=2) + "\n")
         if config is not None:
             run.write_config(config)
         return run
@@ -167,6 +170,14 @@ class RunFolder:
         from deepilc.checkpoint import previous_path
 
         return self.checkpoint.exists() or previous_path(self.checkpoint).exists()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Content of `run.json`."""
+        try:
+            return dict(json.loads((self.path / "run.json").read_text()))
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {self.path / 'run.json'}: {error}") from None
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Write the resolved settings."""
@@ -206,7 +217,7 @@ class RunFolder:
         """Append a line to `episodes.csv` and its return to TensorBoard.
 
         Args:
-            row: Must hold `transitions` (all so far, this episode included), `mode` and `return`.
+            row: Must hold `episode` (from 0), `transitions` (learned from so far), `mode` and `return`.
         """
         self.episodes.append(row)
         tag = "avg_reward/test" if row["mode"] == "eval" else "reward/train"
@@ -222,14 +233,15 @@ class RunFolder:
         step = int(row["transitions"])
         self._scalars({key: value for key, value in row.items() if key != "transitions"}, step)
 
-    def rewind(self, transitions: int) -> None:
-        """Drop what the CSV files hold beyond `transitions`; call after loading a checkpoint."""
+    def rewind(self, episode: int, transitions: int) -> None:
+        """Drop what the CSV files hold beyond a checkpoint; call after loading it.
 
-        def keep(row: Mapping[str, str]) -> bool:
-            return int(float(row["transitions"])) <= transitions
-
-        self.episodes.truncate(keep)
-        self.metrics.truncate(keep)
+        Args:
+            episode: The first episode that the checkpoint does not know as finished.
+            transitions: Training transitions at the checkpoint.
+        """
+        self.episodes.truncate(lambda row: _number(row, "episode") < episode)
+        self.metrics.truncate(lambda row: _number(row, "transitions") <= transitions)
 
     def close(self) -> None:
         """Close the writers; harmless if called twice."""
@@ -266,6 +278,14 @@ def _summary_writer() -> "Callable[[str], SummaryWriter] | None":
     except ImportError:
         return None
     return SummaryWriter
+
+
+def _number(row: Mapping[str, str], column: str) -> float:
+    """A column as a number; nan (never kept) where something else wrote into the file."""
+    try:
+        return float(row[column])
+    except (KeyError, ValueError):
+        return math.nan
 
 
 def _claim(path: Path) -> None:
