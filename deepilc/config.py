@@ -5,7 +5,7 @@ model. Later sources win: preset, then file, then overrides.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,7 +35,8 @@ class TrainConfig(BaseModel):
         "default: the one that belongs to `parameters`.",
     )
     jacobian: Literal["exact", "finite_difference"] = Field(
-        "exact", description="How the nominal model is differentiated; the second is 'zeroth order'."
+        "exact",
+        description="How the nominal model is differentiated; the second is 'zeroth order'.",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of networks, start states and noise.")
     transitions: int = Field(
@@ -73,7 +74,7 @@ class TrainConfig(BaseModel):
         0.0,
         ge=0.0,
         lt=1.0,
-        description="Each episode draws every physical parameter within this fraction (pre-training).",
+        description="Each episode draws every physical parameter within this fraction of it.",
     )
     device: str = Field("cpu", description="Where the learner computes: cpu or cuda:0.")
     agent: AgentConfig = Field(default_factory=AgentConfig, description="The learning algorithm.")
@@ -109,12 +110,18 @@ class TrainConfig(BaseModel):
         )
 
 
-def load(path: Path | None = None, overrides: Sequence[str] = (), **settings: Any) -> TrainConfig:  # noqa: ANN401
+def load(
+    path: Path | None = None,
+    overrides: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
+    **settings: Any,
+) -> TrainConfig:
     """Reads the settings of a run.
 
     Args:
         path: YAML file with keys of `TrainConfig`, and optionally `preset`.
         overrides: "key=value" or "agent.key=value"; values are read as YAML.
+        base: Values that the file, the overrides and the options win over.
         **settings: Values from dedicated command-line options; None means not given.
 
     Returns:
@@ -123,12 +130,16 @@ def load(path: Path | None = None, overrides: Sequence[str] = (), **settings: An
     Raises:
         UserError: Unknown key, bad value or unreadable file: what, value and what is allowed.
     """
-    values: dict[str, Any] = {} if path is None else _read(path)
+    values = _merged(base or {}, {} if path is None else _read(path))
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise UserError(f"--set {override!r} has no value; write it as key=value")
-        _put(values, key.strip(), yaml.safe_load(text))
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"--set {override!r}: cannot read the value {text!r}") from None
+        _put(values, key.strip(), value)
     values.update({key: value for key, value in settings.items() if value is not None})
     return resolve(values)
 
@@ -167,6 +178,17 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`over` on top of `base`, group by group."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            value = _merged(below, value)
+        merged[key] = value
+    return merged
+
+
 def _put(values: dict[str, Any], key: str, value: object) -> None:
     *parents, last = key.split(".")
     for parent in parents:
@@ -181,9 +203,11 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     location = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        fields = AgentConfig.model_fields if location.startswith("agent.") else {
-            **TrainConfig.model_fields, "preset": None
-        }
+        fields = (
+            AgentConfig.model_fields
+            if location.startswith("agent.")
+            else {**TrainConfig.model_fields, "preset": None}
+        )
         key = location.rsplit(".", 1)[-1]
         close = difflib.get_close_matches(key, fields, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(sorted(fields))}"
