@@ -1,7 +1,6 @@
 """The learning algorithm: SAC, and VG-SAC as SAC plus one term of its critic loss.
 
-`AgentConfig` and `preset` import no torch. `SAC` is imported on first use, after
-`deepilc.blas` has had its chance to speed torch up.
+`AgentConfig` and `preset` import no torch; `SAC` is imported on first use.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,9 +15,6 @@ __all__ = ["PRESETS", "SAC", "AgentConfig", "preset"]
 
 def __getattr__(name: str) -> Any:
     if name == "SAC":
-        from deepilc import blas
-
-        blas.load()
         from deepilc.agent.sac import SAC
 
         return SAC

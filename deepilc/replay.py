@@ -1,0 +1,284 @@
+"""Replay: every transition with its linearization as one row of one preallocated float32 tensor.
+
+One `index_select` per batch fetches all fields; no Python loop touches rows. Memory that no row
+has reached yet is not used (the operating system gives pages on first touch).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from deepilc.errors import UserError
+from deepilc.transition import Transition
+from sims.model import Linearization
+
+__all__ = ["Batch", "Replay"]
+
+_RUN_AHEAD = 4096
+"""Rows kept beyond `capacity`, so that `sample(size=...)` stays exact while rows run ahead."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows for one update, float32, in physical units; N rows, n states, m actions, d = n + m.
+
+    Attributes:
+        state_action: (N, d) state s, then applied action a.
+        reward: (N,)
+        next_state: (N, n) measured s'.
+        terminated: (N,) 1 where the task ended, else 0. A truncated row has 0.
+        jacobian: (N, n, d) model Jacobians [A B] = dg/d(s, a).
+        reward_gradient: (N, d) total reward gradient [r_s r_a].
+        valid: (N,) 1 where Jacobian and reward gradient may be learned from, else 0.
+    """
+
+    state_action: torch.Tensor
+    reward: torch.Tensor
+    next_state: torch.Tensor
+    terminated: torch.Tensor
+    jacobian: torch.Tensor
+    reward_gradient: torch.Tensor
+    valid: torch.Tensor
+
+    @property
+    def state(self) -> torch.Tensor:
+        """(N, n) state s."""
+        return self.state_action[:, : self.next_state.shape[1]]
+
+    @property
+    def action(self) -> torch.Tensor:
+        """(N, m) applied action a."""
+        return self.state_action[:, self.next_state.shape[1] :]
+
+    @property
+    def A(self) -> torch.Tensor:  # noqa: N802
+        """(N, n, n) dg/ds."""
+        return self.jacobian[:, :, : self.next_state.shape[1]]
+
+    @property
+    def B(self) -> torch.Tensor:  # noqa: N802
+        """(N, n, m) dg/da."""
+        return self.jacobian[:, :, self.next_state.shape[1] :]
+
+    @property
+    def r_s(self) -> torch.Tensor:
+        """(N, n) reward gradient with respect to s, through s' and directly."""
+        return self.reward_gradient[:, : self.next_state.shape[1]]
+
+    @property
+    def r_a(self) -> torch.Tensor:
+        """(N, m) reward gradient with respect to a, through s' and directly."""
+        return self.reward_gradient[:, self.next_state.shape[1] :]
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.reward)
+
+
+class Replay:
+    """Rows of a run in the order in which they came; the oldest give way when it is full.
+
+    A row keeps its index for ever: the first row of a run is 0, also after the ring has wrapped.
+
+    Args:
+        state_size: n.
+        action_size: m.
+        capacity: Rows that samples are drawn from at most.
+        seed: Seed of the sampling.
+        device: Where rows and batches live.
+    """
+
+    def __init__(
+        self,
+        state_size: int,
+        action_size: int,
+        capacity: int,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        if capacity < 1:
+            raise UserError(f"replay capacity is {capacity}; it must be at least 1")
+        n, d = state_size, state_size + action_size
+        self.state_size = n
+        self.action_size = action_size
+        self.capacity = capacity
+        self.device = torch.device(device)
+        self._slots = capacity + _RUN_AHEAD
+        widths = {
+            "state_action": d,
+            "next_state": n,
+            "reward": 1,
+            "terminated": 1,
+            "valid": 1,
+            "reward_gradient": d,
+            "jacobian": n * d,
+        }
+        ends = np.cumsum(list(widths.values())).tolist()
+        self._columns = {
+            name: slice(end - width, end)
+            for (name, width), end in zip(widths.items(), ends, strict=True)
+        }
+        self._rows = torch.empty(self._slots, ends[-1], device=self.device)
+        self._keys = torch.empty(self._slots, 3, dtype=torch.int64)
+        self._staging = np.zeros(ends[-1], np.float32)
+        self._host = self._rows.numpy() if self.device.type == "cpu" else None
+        self._added = 0
+        self._generator = torch.Generator(self.device)
+        self._generator.manual_seed(seed)
+
+    def __len__(self) -> int:
+        """Rows that can be drawn."""
+        return min(self._added, self.capacity)
+
+    @property
+    def added(self) -> int:
+        """Rows that were ever added; the next row gets this index."""
+        return self._added
+
+    def keys(self, row: int) -> tuple[int, int, int]:
+        """Number, episode and step of the transition in a row that is still there.
+
+        Raises:
+            IndexError: No such row, or overwritten.
+        """
+        number, episode, step = self._keys[self._slot(row)].tolist()
+        return number, episode, step
+
+    def add(self, transition: Transition, linearization: Linearization | None = None) -> int:
+        """Appends a transition with its applied action.
+
+        Args:
+            transition: The transition, states and actions in physical units.
+            linearization: Its Jacobians; without them the row trains as plain SAC.
+
+        Returns:
+            The row's index.
+        """
+        staging = self._staging
+        staging[:] = 0.0
+        n = self.state_size
+        state_action = staging[self._columns["state_action"]]
+        state_action[:n] = transition.state
+        state_action[n:] = transition.action_applied
+        staging[self._columns["next_state"]] = transition.next_state
+        staging[self._columns["reward"]] = transition.reward
+        staging[self._columns["terminated"]] = transition.terminated
+        if linearization is not None:
+            self._stage(linearization)
+        row = self._added
+        self._added += 1
+        self._write(row, slice(None))
+        keys = (transition.number, transition.episode, transition.step)
+        self._keys[row % self._slots] = torch.tensor(keys)
+        return row
+
+    def set_linearization(self, row: int, linearization: Linearization) -> bool:
+        """Sets the Jacobians of a row that came without them, or replaces them.
+
+        Args:
+            row: Index that `add` returned.
+            linearization: A (n, n), B (n, m), r_s (n,), r_a (m,), valid.
+
+        Returns:
+            False if the row has been overwritten meanwhile, else True.
+        """
+        if not 0 <= row < self._added:
+            raise IndexError(f"row {row} was never added; rows are 0 to {self._added - 1}")
+        if row < self._added - self._slots:
+            return False
+        self._stage(linearization)
+        self._write(row, slice(self._columns["valid"].start, None))
+        return True
+
+    def sample(self, batch_size: int, size: int | None = None) -> Batch:
+        """Draws rows uniformly, with replacement.
+
+        Args:
+            batch_size: Rows to draw.
+            size: Draw only from the rows that were there when `size` rows had been added: those
+                with index below `size`, and of these the newest `capacity`. The draw then does not
+                depend on rows that came later. None draws from the newest `capacity` rows.
+
+        Raises:
+            ValueError: No rows, or rows that `size` asks for are not there (yet, or any more).
+        """
+        size = self._added if size is None else size
+        first = max(0, size - self.capacity)
+        if not 0 < size <= self._added or first < self._added - self._slots:
+            raise ValueError(
+                f"cannot draw from the first {size} rows: {self._added} were added and the oldest "
+                f"one kept is {max(0, self._added - self._slots)}"
+            )
+        slots = torch.randint(
+            first, size, (batch_size,), generator=self._generator, device=self.device
+        )
+        if size > self._slots:
+            slots.remainder_(self._slots)
+        rows = self._rows.index_select(0, slots)
+        fields = {name: rows[:, columns] for name, columns in self._columns.items()}
+        d = self.state_size + self.action_size
+        return Batch(
+            state_action=fields["state_action"],
+            reward=fields["reward"][:, 0],
+            next_state=fields["next_state"],
+            terminated=fields["terminated"][:, 0],
+            jacobian=fields["jacobian"].unflatten(1, (self.state_size, d)),
+            reward_gradient=fields["reward_gradient"],
+            valid=fields["valid"][:, 0],
+        )
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Rows that are filled, their keys, the sampling state and the sizes."""
+        filled = min(self._added, self._slots)
+        return {
+            "rows": self._rows[:filled].clone(),
+            "keys": self._keys[:filled].clone(),
+            "generator": self._generator.get_state(),
+            "added": torch.tensor(self._added),
+            "sizes": torch.tensor([self.state_size, self.action_size, self.capacity]),
+        }
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Restores what `state_dict` gave; later samples equal those of the saved replay.
+
+        Raises:
+            UserError: It is of another system or capacity.
+        """
+        sizes = tuple(state["sizes"].tolist())
+        here = (self.state_size, self.action_size, self.capacity)
+        if sizes != here:
+            raise UserError(
+                f"the saved replay has (states, actions, capacity) = {sizes}, here they are {here}; "
+                "resume with the configuration of the saved run"
+            )
+        filled = len(state["rows"])
+        self._rows[:filled] = state["rows"].to(self.device)
+        self._keys[:filled] = state["keys"]
+        self._generator.set_state(state["generator"].cpu())
+        self._added = int(state["added"])
+
+    def _slot(self, row: int) -> int:
+        if not max(0, self._added - self._slots) <= row < self._added:
+            raise IndexError(f"row {row} is not there; {self._added} rows were added")
+        return row % self._slots
+
+    def _stage(self, linearization: Linearization) -> None:
+        n, columns = self.state_size, self._columns
+        jacobian = self._staging[columns["jacobian"]].reshape(n, -1)
+        gradient = self._staging[columns["reward_gradient"]]
+        jacobian[:, :n], jacobian[:, n:] = linearization.A, linearization.B
+        gradient[:n], gradient[n:] = linearization.r_s, linearization.r_a
+        valid = bool(linearization.valid) and bool(
+            np.isfinite(self._staging[columns["reward_gradient"].start :]).all()
+        )
+        self._staging[columns["valid"]] = valid
+        if not valid:  # zeros times a mask are zero, NaN times a mask is not
+            self._staging[columns["valid"].start :] = 0.0
+
+    def _write(self, row: int, columns: slice) -> None:
+        slot = row % self._slots
+        if self._host is not None:
+            self._host[slot, columns] = self._staging[columns]
+        else:
+            self._rows[slot, columns] = torch.from_numpy(self._staging[columns]).to(self.device)
