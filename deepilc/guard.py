@@ -32,7 +32,8 @@ class GuardLimits(BaseModel):
         0.5, gt=0.0, description="Oldest action (s) that may be applied; null switches it off."
     )
     workspace: bool = Field(
-        True, description="Apply the safe action while a state is outside the system's state bounds."
+        True,
+        description="Apply the safe action while a state is outside the system's state bounds.",
     )
 
 
@@ -125,7 +126,9 @@ class Guard:
             return self.safe(f"state {self._state_names[bad]} is not finite")
         limits = self.limits
         if limits.observation_age is not None and not observation_age <= limits.observation_age:
-            return self.safe(f"state is {observation_age:.3f} s old (limit {limits.observation_age} s)")
+            return self.safe(
+                f"state is {observation_age:.3f} s old (limit {limits.observation_age} s)"
+            )
         if limits.action_age is not None and not action_age <= limits.action_age:
             return self.safe(f"action is {action_age:.3f} s old (limit {limits.action_age} s)")
         if limits.workspace:

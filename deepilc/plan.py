@@ -45,8 +45,7 @@ class Progress:
             episode=transition.episode + ended,
             step=0 if ended else transition.step + 1,
             train_transitions=self.train_transitions + transition.trains,
-            evaluation_episodes=self.evaluation_episodes
-            + (ended and transition.mode is Mode.EVAL),
+            evaluation_episodes=self.evaluation_episodes + (ended and transition.mode is Mode.EVAL),
             mode=transition.mode,
             state=None if ended else transition.next_state,
             action=None if ended else transition.action_applied,
@@ -97,7 +96,7 @@ class Plan:
         return due
 
     def mode(self, progress: Progress) -> Mode | None:
-        """Mode of the episode that the next transition belongs to; None when the run is complete."""
+        """Mode of the episode with the next transition; None when the run is complete."""
         if progress.step > 0:
             return progress.mode
         due = self.evaluations_due(progress.train_transitions) * self.evaluation_episodes

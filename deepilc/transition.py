@@ -1,4 +1,4 @@
-"""What travels between the parts: an observation asks for an action, a transition is what came of it.
+"""What travels between the parts: an observation asks for an action, and a transition answers.
 
 Plain data without ROS, torch or warp, so that the in-process run and the nodes speak of the same
 things. All arrays are float32 in the system's physical units (names and units: `System.state`,
@@ -63,7 +63,7 @@ class Transition:
         mode: What the episode was for; `Mode.EVAL` rows are not learned from.
         state: (n,) state s at the beginning of the period.
         action_requested: (m,) what the policy (or a human) asked for.
-        action_applied: (m,) what passed the guard and reached the actuators; this one is learned from.
+        action_applied: (m,) what passed the guard; this one is learned from.
         reward: r(s, a_applied, s').
         next_state: (n,) measured s' at the end of the period, before any reset.
         terminated: The task ended here: no bootstrap, no value gradient.

@@ -66,7 +66,12 @@ class SimulatedWorld:
             self._begin(progress, self._mode)
         assert self._mode is not None and self._state is not None
         return Observation(
-            progress.number, progress.episode, progress.step, self._mode, policy_version, self._state
+            progress.number,
+            progress.episode,
+            progress.step,
+            self._mode,
+            policy_version,
+            self._state,
         )
 
     def apply(

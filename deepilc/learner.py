@@ -1,0 +1,265 @@
+"""The learner: takes transitions in order, owes updates for them, hands out policies.
+
+The in-process run and the learner node call this one object. It owns the schedule that makes a
+lockstep run over DDS equal to the in-process run: which rows an update may draw from and after
+which transition a new policy takes over depend on transition numbers only, never on time.
+
+A *block* is the stretch of transitions that one policy acts for: it ends every `policy_interval`
+transitions and at every end of an episode.
+"""
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from deepilc import checkpoint, policy_export
+from deepilc import config as configuration
+from deepilc.agent import SAC
+from deepilc.config import TrainConfig
+from deepilc.errors import UserError
+from deepilc.intake import Joined
+from deepilc.plan import Progress
+from deepilc.replay import Replay
+from deepilc.transition import Mode
+from sims import registry
+from sims.model import Linearization
+
+__all__ = ["Learner", "block_ends"]
+
+
+def block_ends(progress: Progress, policy_interval: int) -> bool:
+    """Whether the transition before `progress` was the last of its block."""
+    return progress.step == 0 or progress.number % policy_interval == 0
+
+
+class Learner:
+    """VG-SAC on a stream of joined transitions.
+
+    Args:
+        config: Settings of the run.
+        run: Identifier of the run, part of every policy.
+        lockstep: Updates draw only from rows that were there when they became due. Without it
+            (real time) they draw from all rows.
+
+    Attributes:
+        progress: What follows the last transition taken.
+        updates: Updates made.
+        version: Version of the newest policy, from 1.
+        policy: The newest policy, ONNX bytes.
+        without_jacobian: Training rows that were added without a linearization.
+        backfilled: Of these, rows that got one later.
+        invalid_jacobians: Training rows whose linearization was flagged invalid.
+    """
+
+    def __init__(self, config: TrainConfig, run: str, *, lockstep: bool = True) -> None:
+        self.config = config
+        self.run = run
+        self.lockstep = lockstep
+        self.system = registry.get(config.system)
+        self.agent = SAC(self.system, config.agent, config.seed, config.device)
+        self.replay = Replay(
+            len(self.system.state.names),
+            len(self.system.action.names),
+            config.replay_capacity,
+            seed=config.seed,
+            device=config.device,
+        )
+        self.progress = Progress()
+        self.updates = 0
+        self.version = 1
+        self.without_jacobian = 0
+        self.backfilled = 0
+        self.invalid_jacobians = 0
+        self._rows_to_backfill: dict[int, int] = {}
+        self._updates_in_policy = 0
+        self.policy = self._export()
+
+    # --- rows -------------------------------------------------------------------------------
+
+    def add(self, joined: Joined) -> None:
+        """Takes the next transition.
+
+        Raises:
+            ValueError: Its number is not the next one.
+        """
+        transition, linearization = joined.transition, joined.linearization
+        if transition.number != self.progress.number:
+            raise ValueError(
+                f"transition {transition.number} came when {self.progress.number} was due"
+            )
+        self.progress = self.progress.after(transition)
+        if not transition.trains:
+            return
+        row = self.replay.add(transition)
+        if linearization is not None:
+            self._linearize(row, linearization)
+        elif self.config.agent.value_gradient:
+            self.without_jacobian += 1
+            self._rows_to_backfill[transition.number] = row
+
+    def backfill(self, number: int, linearization: Linearization) -> bool:
+        """Adds the linearization of a row that was added without one.
+
+        Returns:
+            Whether row `number` was waiting for it.
+        """
+        row = self._rows_to_backfill.pop(number, None)
+        if row is None:
+            return False
+        self._linearize(row, linearization)
+        self.backfilled += 1
+        return True
+
+    @property
+    def waiting_for_jacobian(self) -> list[int]:
+        """Numbers of the rows that still lack a linearization."""
+        return list(self._rows_to_backfill)
+
+    def _linearize(self, row: int, linearization: Linearization) -> None:
+        self.replay.set_linearization(row, linearization)
+        self.invalid_jacobians += not bool(linearization.valid)
+
+    # --- updates ----------------------------------------------------------------------------
+
+    @property
+    def updates_due(self) -> int:
+        """Updates that the transitions so far allow and that have not been made."""
+        beyond_first_batch = max(self.progress.train_transitions - self.config.batch_size, 0)
+        allowed = int(self.config.updates_per_transition * beyond_first_batch + 1e-9)
+        return allowed - self.updates
+
+    def update(self) -> None:
+        """Makes one update that is due."""
+        rows = None
+        if self.lockstep:
+            due_at = np.ceil((self.updates + 1) / self.config.updates_per_transition - 1e-9)
+            rows = self.config.batch_size + int(due_at)
+        self.agent.update(self.replay.sample(self.config.batch_size, rows))
+        self.updates += 1
+
+    # --- policies ---------------------------------------------------------------------------
+
+    @property
+    def block_complete(self) -> bool:
+        """Whether the transitions so far end a block and no update is due."""
+        ends = block_ends(self.progress, self.config.policy_interval)
+        return ends and self.updates_due <= 0
+
+    def new_policy(self) -> bool:
+        """Exports the weights as the next version, if an update changed them since the last one.
+
+        Returns:
+            Whether `policy` and `version` are new.
+        """
+        if self.updates == self._updates_in_policy:
+            return False
+        self.version += 1
+        self._updates_in_policy = self.updates
+        self.policy = self._export()
+        return True
+
+    @property
+    def policy_hash(self) -> str:
+        """SHA-256 of `policy`, hexadecimal."""
+        return hashlib.sha256(self.policy).hexdigest()
+
+    def metrics(self) -> dict[str, float]:
+        """Scalars of the agent since the last call, and counters of the learner."""
+        return {
+            **self.agent.metrics(),
+            "updates": self.updates,
+            "transitions": self.progress.train_transitions,
+            "policy_version": self.version,
+            "without_jacobian": self.without_jacobian,
+            "invalid_jacobians": self.invalid_jacobians,
+        }
+
+    def _export(self) -> bytes:
+        return policy_export.export(
+            self.agent.policy_weights(), self.system, version=self.version, run=self.run
+        )
+
+    # --- checkpoints ------------------------------------------------------------------------
+
+    def save(self, path: Path) -> None:
+        """Writes everything that the continuation depends on to one file, atomically."""
+        tensors: dict[str, Any] = {}
+        tensors.update({f"agent.{k}": v for k, v in self.agent.state_dict().items()})
+        tensors.update({f"replay.{k}": v for k, v in self.replay.state_dict().items()})
+        progress = asdict(self.progress)
+        for field in ("state", "action"):
+            value = progress.pop(field)
+            if value is not None:
+                tensors[f"progress.{field}"] = np.asarray(value)
+        tensors["rows_to_backfill"] = np.array(
+            list(self._rows_to_backfill.items()), np.int64
+        ).reshape(-1, 2)
+        tensors["policy"] = np.frombuffer(self.policy, np.uint8)
+        metadata = {
+            "system": self.system.name,
+            "spec_hash": self.system.spec_hash,
+            "run": self.run,
+            "config": self.config.model_dump(mode="json"),
+            "progress": {key: int(value) for key, value in progress.items()},
+            "updates": self.updates,
+            "updates_in_policy": self._updates_in_policy,
+            "version": self.version,
+            "without_jacobian": self.without_jacobian,
+            "backfilled": self.backfilled,
+            "invalid_jacobians": self.invalid_jacobians,
+        }
+        checkpoint.save(path, tensors, metadata)
+
+    @classmethod
+    def resume(cls, path: Path, *, lockstep: bool = True) -> "Learner":
+        """The learner that `save` wrote, with the settings it had.
+
+        Raises:
+            UserError: No such checkpoint, or it cannot be used.
+        """
+        tensors, metadata = checkpoint.load(path)
+        learner = cls(configuration.resolve(metadata["config"]), metadata["run"], lockstep=lockstep)
+        if metadata["spec_hash"] != learner.system.spec_hash:
+            raise UserError(
+                f"checkpoint {path} was made for another specification of "
+                f"{learner.system.name!r}: {metadata['spec_hash'][:12]}, here it is "
+                f"{learner.system.spec_hash[:12]}; use the version of deepilc that wrote it"
+            )
+        learner.agent.load_state_dict(_below("agent.", tensors))
+        learner.replay.load_state_dict(_below("replay.", tensors))
+        progress = dict(metadata["progress"])
+        progress["mode"] = Mode(progress["mode"])
+        for field in ("state", "action"):
+            value = tensors.get(f"progress.{field}")
+            progress[field] = None if value is None else value.numpy()
+        learner.progress = Progress(**progress)
+        learner._rows_to_backfill = dict(tensors["rows_to_backfill"].tolist())
+        for counter in (
+            "updates",
+            "version",
+            "without_jacobian",
+            "backfilled",
+            "invalid_jacobians",
+        ):
+            setattr(learner, counter, metadata[counter])
+        learner._updates_in_policy = metadata["updates_in_policy"]
+        learner.policy = tensors["policy"].numpy().tobytes()
+        return learner
+
+    def start_from(self, path: Path) -> None:
+        """Takes over the networks of a checkpoint, not its replay, optimisers or counters.
+
+        Raises:
+            UserError: The checkpoint is of another system, or its networks have other sizes.
+        """
+        tensors, _ = checkpoint.load(path, self.system)
+        self.agent.load_networks(_below("agent.", tensors))
+        self.policy = self._export()
+
+
+def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,0 +1,209 @@
+"""The in-process run: world, policy, nominal model and learner in one loop.
+
+It calls the same objects as the nodes, acts through the same ONNX artefact, and follows the same
+schedule; over DDS in lockstep the same seed gives the same replay and the same weights.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepilc.config import TrainConfig
+from deepilc.episodes import Episode, EpisodeSummer
+from deepilc.intake import Joined
+from deepilc.learner import Learner
+from deepilc.policy import Policy, choose_action
+from deepilc.run import RunFolder
+from deepilc.world import SimulatedWorld
+
+__all__ = ["Status", "train"]
+
+UPDATES_BETWEEN_METRICS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What a progress line shows.
+
+    Attributes:
+        transitions: Training transitions so far.
+        total: Training transitions that the run will have.
+        updates_per_second: Over the time since the last status.
+        policy_version: Newest policy.
+        episode: The episode that just ended; None if the status comes between episodes.
+    """
+
+    transitions: int
+    total: int
+    updates_per_second: float
+    policy_version: int
+    episode: Episode | None
+
+
+def train(
+    config: TrainConfig,
+    run: RunFolder,
+    *,
+    initial: Path | None = None,
+    resume: bool = False,
+    progress: Callable[[Status], None] = lambda status: None,
+) -> Learner:
+    """Trains until the plan of `config` is complete.
+
+    On SIGINT or SIGTERM the step under way is finished, everything is saved, and KeyboardInterrupt
+    is raised; `resume` then continues bit-equal to a run that was never interrupted.
+
+    Args:
+        config: All settings. On resume those of the checkpoint count.
+        run: Folder that receives metrics, policies and checkpoints.
+        initial: Checkpoint whose networks the run starts from (fine-tuning).
+        resume: Continue from the newest checkpoint of `run`.
+        progress: Called after every block.
+
+    Returns:
+        The learner at the end of the run.
+
+    Raises:
+        UserError: The checkpoint is missing or of another system.
+        KeyboardInterrupt: Interrupted, and saved.
+    """
+    if resume:
+        learner = Learner.resume(run.checkpoint)
+        config = learner.config
+        run.rewind(learner.progress.episode, learner.progress.train_transitions)
+    else:
+        learner = Learner(config, run.name)
+        if initial is not None:
+            learner.start_from(initial)
+    system = learner.system
+    world = SimulatedWorld(
+        system,
+        config.parameters,
+        config.plan,
+        randomise=config.randomise,
+        progress=learner.progress,
+    )
+    model = system.model(config.nominal_parameters, method=config.jacobian)
+    summer = EpisodeSummer(learner.progress.train_transitions)
+    policy = Policy.load(learner.policy, system)
+    keeper = Keeper(learner, run)
+    keeper.publish()
+    episode: Episode | None = None
+
+    with _stop_requested() as stop:
+        while (observation := world.observe(policy.version)) is not None:
+            if stop():
+                keeper.save()
+                raise KeyboardInterrupt
+            action = choose_action(policy, observation, config.seed, system)
+            transition = world.apply(action, policy.version)
+            linearization = None
+            if transition.trains and config.agent.value_gradient:
+                linearization = model.linearize(
+                    transition.state, transition.action_applied, transition.next_state
+                )
+            learner.add(Joined(transition, linearization))
+            if (ended := summer.add(transition)) is not None:
+                run.add_episode(ended.row)
+                episode = ended
+            while learner.updates_due > 0:
+                learner.update()
+            if learner.block_complete:
+                if keeper.close_block():
+                    policy = Policy.load(learner.policy, system)
+                progress(keeper.status(episode))
+                episode = None
+        keeper.save()
+    return learner
+
+
+class Keeper:
+    """Keeps the run folder up to date at the end of each block.
+
+    Args:
+        learner: What to keep.
+        run: Where.
+    """
+
+    def __init__(self, learner: Learner, run: RunFolder) -> None:
+        self._learner = learner
+        self._run = run
+        self._saved_at = learner.progress.number
+        self._metrics_at = learner.updates
+        self._clock, self._counted = time.monotonic(), learner.updates
+        self._rate = 0.0
+
+    def publish(self) -> None:
+        """Writes the newest policy to the folder; the first of a run is kept beside the newest."""
+        self._run.save_policy(
+            self._learner.policy, self._learner.version, keep=self._learner.version == 1
+        )
+
+    def close_block(self) -> bool:
+        """Exports a new policy, and writes metrics and a checkpoint when they are due.
+
+        Returns:
+            Whether there is a new policy.
+        """
+        learner, config = self._learner, self._learner.config
+        changed = learner.new_policy()
+        if changed:
+            self.publish()
+        if learner.updates - self._metrics_at >= UPDATES_BETWEEN_METRICS:
+            self._metrics_at = learner.updates
+            self._measure()
+            self._run.add_metrics({**learner.metrics(), "updates_per_second": self._rate})
+        if learner.progress.number - self._saved_at >= config.checkpoint_interval:
+            self.save()
+        return changed
+
+    def save(self) -> None:
+        """Writes a checkpoint."""
+        self._learner.save(self._run.checkpoint)
+        self._saved_at = self._learner.progress.number
+
+    def status(self, episode: Episode | None) -> Status:
+        """The numbers for a progress line."""
+        self._measure()
+        return Status(
+            transitions=self._learner.progress.train_transitions,
+            total=self._learner.config.transitions,
+            updates_per_second=self._rate,
+            policy_version=self._learner.version,
+            episode=episode,
+        )
+
+    def _measure(self) -> None:
+        elapsed = time.monotonic() - self._clock
+        if elapsed > 1.0:
+            self._rate = (self._learner.updates - self._counted) / elapsed
+            self._clock, self._counted = time.monotonic(), self._learner.updates
+
+
+@contextmanager
+def _stop_requested() -> Iterator[Callable[[], bool]]:
+    """Turns SIGINT and SIGTERM into a flag, so that no update is cut in half.
+
+    A second signal acts at once. Outside the main thread signals are left alone.
+    """
+    stopped = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped.is_set
+        return
+
+    def request(number: int, _frame: object) -> None:
+        stopped.set()
+        signal.signal(number, previous[number])
+
+    previous = {
+        number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield stopped.is_set
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

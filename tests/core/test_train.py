@@ -1,0 +1,147 @@
+"""The in-process run: exact schedule, exact resume, honest files."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deepilc import checkpoint
+from deepilc import config as configuration
+from deepilc.config import TrainConfig
+from deepilc.policy import Policy
+from deepilc.run import RunFolder
+from deepilc.table import read_rows
+from deepilc.train import Status, train
+from sims import registry
+
+SMALL = {
+    "transitions": 300,
+    "warmup_transitions": 60,
+    "batch_size": 32,
+    "evaluation_interval": 150,
+    "evaluation_episodes": 1,
+    "policy_interval": 20,
+    "checkpoint_interval": 100,
+    "seed": 3,
+    "agent": {"critic_hidden": 16, "actor_hidden": 16},
+}
+
+
+def small(**changes: object) -> TrainConfig:
+    return configuration.resolve({**SMALL, **changes})
+
+
+def run_folder(path: Path, config: TrainConfig) -> RunFolder:
+    return RunFolder.create(path, config=config.model_dump(mode="json"))
+
+
+def assert_same_checkpoint(left: Path, right: Path) -> None:
+    ours, our_metadata = checkpoint.load(left)
+    theirs, their_metadata = checkpoint.load(right)
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        if name != "policy":  # holds the name of the run
+            assert torch.equal(ours[name], theirs[name]), name
+    for metadata in (our_metadata, their_metadata):
+        del metadata["run"]
+    assert our_metadata == their_metadata
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    run = run_folder(tmp_path_factory.mktemp("train") / "uninterrupted", small())
+    train(small(), run)
+    run.close()
+    return run
+
+
+def test_a_run_makes_one_update_per_transition_after_the_first_batch(
+    uninterrupted: RunFolder,
+) -> None:
+    _, metadata = checkpoint.load(uninterrupted.checkpoint)
+    assert metadata["progress"]["train_transitions"] == 300
+    assert metadata["updates"] == 300 - 32
+    assert metadata["without_jacobian"] == 0
+
+
+def test_the_folder_holds_every_episode_and_a_policy_that_loads(uninterrupted: RunFolder) -> None:
+    rows = read_rows(uninterrupted.path / "episodes.csv")
+    modes = [row["mode"] for row in rows]
+    assert modes == ["eval", "warmup", "train", "eval", "train", "eval"]
+    assert all(int(row["complete"]) for row in rows)
+    policy = Policy.load(uninterrupted.policy, registry.get("rexquadrotor"))
+    assert policy.version > 1
+    assert np.isfinite(policy.act(np.zeros(12, np.float32))).all()
+
+
+def test_an_interrupted_run_continues_bit_equal_even_within_an_episode(
+    tmp_path: Path, uninterrupted: RunFolder
+) -> None:
+    run = run_folder(tmp_path / "resumed", small())
+    interruptions = iter([110, 230])
+    stop_at = next(interruptions)
+
+    def interrupt(status: Status) -> None:
+        nonlocal stop_at
+        if status.transitions >= stop_at:
+            stop_at = next(interruptions, 10**9)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(small(), run, progress=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(small(), run, resume=True, progress=interrupt)
+    train(small(), run, resume=True, progress=interrupt)
+    run.close()
+    assert_same_checkpoint(run.checkpoint, uninterrupted.checkpoint)
+    ours = (run.path / "episodes.csv").read_text()
+    assert ours == (uninterrupted.path / "episodes.csv").read_text()
+
+
+def test_a_killed_run_resumes_from_its_checkpoint_and_ends_bit_equal(
+    tmp_path: Path, uninterrupted: RunFolder
+) -> None:
+    path = tmp_path / "killed"
+    run_folder(path, small())
+    program = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from deepilc import config\n"
+        "from deepilc.run import RunFolder\n"
+        "from deepilc.train import train\n"
+        "run = RunFolder.resume(Path(sys.argv[1]))\n"
+        "def kill(status):\n"
+        "    if status.transitions > 170: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "train(config.resolve(run.read_config()), run, progress=kill)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(path)], timeout=120, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    run = RunFolder.resume(path)
+    train(small(), run, resume=True)
+    run.close()
+    assert_same_checkpoint(run.checkpoint, uninterrupted.checkpoint)
+
+
+def test_plain_sac_asks_for_no_jacobians_and_learns_something_else(tmp_path: Path) -> None:
+    config = small(agent={**SMALL["agent"], "value_gradient": False})
+    run = run_folder(tmp_path / "sac", config)
+    learner = train(config, run)
+    assert learner.without_jacobian == 0
+    assert learner.invalid_jacobians == 0
+
+
+def test_fine_tuning_starts_from_the_networks_but_with_an_empty_replay(
+    tmp_path: Path, uninterrupted: RunFolder
+) -> None:
+    config = small(transitions=40, warmup_transitions=0, evaluation_episodes=0)
+    run = run_folder(tmp_path / "finetuned", config)
+    learner = train(config, run, initial=uninterrupted.checkpoint)
+    state = np.linspace(-1, 1, 12, dtype=np.float32)
+    system = registry.get("rexquadrotor")
+    first = Policy.load(run.path / "policies" / "000001.onnx", system).act(state)
+    np.testing.assert_array_equal(first, Policy.load(uninterrupted.policy, system).act(state))
+    assert learner.progress.train_transitions < 300
