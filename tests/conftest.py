@@ -1,4 +1,4 @@
-"""What every test shares: one thread per library, a private ROS 2 domain, checked message fields."""
+"""What every test shares: one thread per library, private ROS 2 domains, checked messages."""
 
 import fcntl
 import os

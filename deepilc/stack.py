@@ -1,0 +1,199 @@
+"""Stack files: the one list of nodes, parameters and remaps.
+
+The launch file and `deepilc up` both read it, so there is never a second list.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from deepilc import config as train_config
+from deepilc.errors import UserError, suggestion
+from deepilc.paths import stack_file
+
+__all__ = ["NodeSpec", "Parameters", "Stack", "dump", "load"]
+
+Scalar = bool | int | float | str
+Parameters = Mapping[str, "Scalar | list[Scalar] | Parameters"]
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class NodeSpec(BaseModel):
+    """One process with one ROS 2 node."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    package: str = Field("deepilc_ros", description="ROS package of the executable.")
+    executable: str = Field(description="Executable, as `ros2 run PACKAGE EXECUTABLE` finds it.")
+    parameters: dict[str, Any] = Field(
+        default_factory=dict, description="ROS parameters of this node; they win over `train`."
+    )
+    remappings: dict[str, str] = Field(
+        default_factory=dict, description="Topic and service names: from the node's to the graph's."
+    )
+    environment: dict[str, str] = Field(
+        default_factory=dict, description="Environment variables of this process."
+    )
+    nice: Annotated[int, Field(ge=0, le=19)] = Field(
+        0, description="Priority: a higher number yields the processor to the others."
+    )
+    respawn: bool = Field(False, description="Start it again when it dies.")
+    respawn_delay: Annotated[float, Field(ge=0.0, le=3600.0)] = Field(
+        1.0, description="Seconds before it is started again."
+    )
+    completes: bool = Field(
+        False, description="Its exit with code 0 means that the work is done: the stack ends."
+    )
+    required: bool = Field(
+        True, description="If it dies and is not respawned, the stack stops with an error."
+    )
+
+    @field_validator("parameters")
+    @classmethod
+    def _ros_types(cls, value: dict[str, Any]) -> dict[str, Any]:
+        _check_parameters(value, "")
+        return value
+
+
+class Stack(BaseModel):
+    """What runs together, and with which numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="Name of the file; runs are named after it.")
+    description: str = Field("", description="One line for people.")
+    train: train_config.TrainConfig = Field(
+        default_factory=train_config.TrainConfig,
+        description="Settings of the run; every node gets them as ROS parameters.",
+    )
+    nodes: dict[str, NodeSpec] = Field(min_length=1, description="Node name to process.")
+
+    @field_validator("nodes")
+    @classmethod
+    def _node_names(cls, value: dict[str, NodeSpec]) -> dict[str, NodeSpec]:
+        for name in value:
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"node name {name!r} must be letters, digits and underscores")
+        return value
+
+    def node_parameters(
+        self, node: str, run: Path, *, use_sim_time: bool = False
+    ) -> dict[str, Any]:
+        """ROS parameters of one node: run folder, the settings of the run, its own.
+
+        Args:
+            node: Key of `nodes`.
+            run: Run folder.
+            use_sim_time: Whether the node follows /clock.
+
+        Returns:
+            Nested parameters; a setting that is None has no ROS type and is left out.
+        """
+        common = without_none(self.train.model_dump(mode="json"))
+        own = self.nodes[node].parameters
+        return {**common, "run": str(run), "use_sim_time": use_sim_time, **own}
+
+
+def load(name: str | Path, overrides: Sequence[str] = ()) -> Stack:
+    """Read and check a stack file.
+
+    Args:
+        name: A name out of `deepilc.paths.stack_names()`, or a path.
+        overrides: "key=value" with a dotted key, as "train.seed=3"; values are read as YAML.
+
+    Returns:
+        The stack.
+
+    Raises:
+        UserError: What is wrong, with the value, what is allowed, and the file.
+    """
+    path = stack_file(name)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"cannot read stack file {path}: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"stack file {path} must hold 'key: value' lines, at least 'nodes:'")
+    for override in overrides:
+        _override(content, override)
+    content.setdefault("name", path.stem)
+    train = content.get("train") or {}
+    if not isinstance(train, dict):
+        raise UserError(f"{path}: 'train' must be a group of settings, not {train!r}")
+    try:
+        settings = train_config.resolve(train)
+        return Stack.model_validate({**content, "train": settings})
+    except UserError as error:
+        raise UserError(f"{path}: train: {error}") from None
+    except ValidationError as error:
+        raise UserError(f"{path}: {_explain(error)}") from None
+
+
+def dump(stack: Stack) -> str:
+    """The stack as YAML that `load` reads back to an equal one."""
+    return yaml.safe_dump(without_none(stack.model_dump(mode="json")), sort_keys=False)
+
+
+def without_none(values: dict[str, Any]) -> dict[str, Any]:
+    """The same nested values without keys that are None or empty groups or lists."""
+    kept = {k: without_none(v) if isinstance(v, dict) else v for k, v in values.items()}
+    return {k: v for k, v in kept.items() if v is not None and v not in ({}, [])}
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise UserError(f"--set {override!r} has no value; write it as key=value")
+    *parents, last = key.strip().split(".")
+    group: Any = content
+    for index, parent in enumerate(parents):
+        if parents[0] == "nodes" and index == 1 and parent not in group:
+            raise UserError(f"--set {key}: no node is named {parent!r}{suggestion(parent, group)}")
+        if group.get(parent) is None:
+            group[parent] = {}
+        group = group[parent]
+        if not isinstance(group, dict):
+            raise UserError(f"--set {key}: {parent} is a value, not a group of settings")
+    try:
+        group[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"--set {key}: {text!r} is not a YAML value") from None
+
+
+def _check_parameters(values: Mapping[str, Any], prefix: str) -> None:
+    """Raise ValueError for what has no ROS parameter type."""
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            _check_parameters(value, f"{name}.")
+        elif isinstance(value, list):
+            kinds = {type(item) for item in value}
+            if len(kinds) != 1 or not kinds <= {bool, int, float, str}:
+                raise ValueError(
+                    f"parameter {name!r} is {value}; a list must hold one type, not none"
+                )
+        elif not isinstance(value, (bool, int, float, str)):
+            raise ValueError(
+                f"parameter {name!r} is {value!r}; allowed: bool, int, float, string, list"
+            )
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for the first thing wrong."""
+    first = error.errors()[0]
+    location = [str(part) for part in first["loc"]]
+    where = ".".join(location)
+    kind: Literal["node", "stack"] = (
+        "node" if location[:1] == ["nodes"] and len(location) > 1 else "stack"
+    )
+    if first["type"] == "extra_forbidden":
+        fields = (NodeSpec if kind == "node" else Stack).model_fields
+        return f"unknown key {where!r}{suggestion(location[-1], fields)}"
+    if first["type"] == "missing":
+        return f"{where!r} is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where!r} is {first['input']!r}: {message}"

@@ -1,0 +1,400 @@
+"""Start the processes of a stack file, watch them, stop them: for machines without `ros2 launch`.
+
+Every node is a process in a group of its own, so that Ctrl-C reaches only this runner, which passes
+it on in order. A node dies with its runner, even if that is killed, so nothing is left behind.
+"""
+
+import contextlib
+import fcntl
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any, Self
+
+import yaml
+
+from deepilc import stack as stack_files
+from deepilc.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, suggestion
+from deepilc.run import RunFolder, write_atomic
+from deepilc.stack import Stack
+
+__all__ = ["LOG_LEVELS", "Runner", "environment", "prepare", "reopen", "run"]
+
+LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
+# What stops a node, and the seconds that each has to work.
+GRACE = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+
+# Becomes the node: dies with its parent (1 = PR_SET_PDEATHSIG; it outlives execv), hears SIGINT
+# even where a shell without job control had it ignored, and yields the processor if told to.
+_BECOME = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    os._exit(1)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.nice(int(sys.argv[2]))
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+def prepare(stack: Stack, out: str | Path | None = None) -> RunFolder:
+    """Make the run folder of a new run; it holds the resolved stack and settings.
+
+    Raises:
+        UserError: `out` exists and is not empty.
+    """
+    folder = RunFolder.create(out, stack.name, stack.train.model_dump(mode="json"))
+    write_atomic(folder.path / "stack.yaml", stack_files.dump(stack))
+    return folder
+
+
+def reopen(path: str | Path) -> tuple[Stack, RunFolder]:
+    """Open the run folder of a stack in order to go on with it.
+
+    Raises:
+        UserError: It is no run folder, or was not made by a stack.
+    """
+    folder = RunFolder.resume(path)
+    file = folder.path / "stack.yaml"
+    if not file.is_file():
+        raise UserError(f"{folder.path} was not made by a stack (no stack.yaml in it)")
+    return stack_files.load(file), folder
+
+
+def prefixes(env: Mapping[str, str]) -> list[Path]:
+    """ROS 2 prefixes to look into, first one first.
+
+    ROS 2 from wheels lives in the virtual environment itself, which no shell script announces; an
+    installed ROS 2 that happens to be sourced beside it is left out, since the two do not mix.
+    """
+    own = Path(sys.prefix)
+    given = [Path(p) for p in env.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    if not _holds_package(own, "rclpy"):
+        return given
+    return [p for p in given if p != own and not _holds_package(p, "rclpy")] + [own]
+
+
+def environment(run: Path | None = None) -> dict[str, str]:
+    """Environment for node processes: this one, completed.
+
+    Raises:
+        UserError: ROS 2 is missing.
+    """
+    if importlib.util.find_spec("rclpy") is None:
+        raise UserError(
+            "ROS 2 is missing (no rclpy for this Python): run `make setup`, or source an installed "
+            "ROS 2 Jazzy; `deepilc train` works without ROS"
+        )
+    env = dict(os.environ)
+    env["AMENT_PREFIX_PATH"] = os.pathsep.join(map(str, prefixes(env)))
+    env.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")  # seen by this machine only
+    env["PYTHONUNBUFFERED"] = "1"
+    if run is not None:
+        env["ROS_LOG_DIR"] = str(run / "logs" / "ros")
+    return env
+
+
+def find_executable(package: str, name: str, env: Mapping[str, str]) -> Path:
+    """The file that `ros2 run package name` would start.
+
+    Raises:
+        UserError: Not there; says where it was looked for.
+    """
+    folders = [p / "lib" / package for p in prefixes(env)]
+    for folder in folders:
+        if os.access(folder / name, os.X_OK):
+            return folder / name
+    known = {file.name for folder in folders if folder.is_dir() for file in folder.iterdir()}
+    if known:
+        raise UserError(f"package {package} has no executable {name!r}{suggestion(name, known)}")
+    looked = ", ".join(map(str, folders)) or "AMENT_PREFIX_PATH, which is empty"
+    raise UserError(
+        f"ROS package {package} is not installed (looked into {looked}): run `make setup`, or "
+        "build it with colcon and source install/local_setup.bash"
+    )
+
+
+@dataclass
+class _Node:
+    """One process and its history."""
+
+    command: list[str]
+    env: dict[str, str]
+    log: IO[bytes]
+    process: "subprocess.Popen[bytes] | None" = None
+    again_at: float | None = None  # monotonic s, when to start it again
+    shown: int = 0  # bytes of the log that were echoed
+    notes: list[str] = field(default_factory=list)
+
+
+class Runner:
+    """The processes of one stack; a context manager that leaves none behind.
+
+    Start and poll it in one thread that lives as long: Linux ties the nodes' lives to that thread.
+
+    Args:
+        stack: What to run.
+        run: Its run folder; logs and the parameters that each node got lie in `run/logs`.
+        namespace: ROS namespace for all nodes and topics; several stacks can run side by side.
+        log_level: One of `LOG_LEVELS`.
+        use_respawn: Whether nodes marked `respawn` are started again.
+        use_sim_time: Whether nodes follow /clock.
+        report: Gets a line for each start, exit and restart, and with `echo` each line of output.
+        echo: Also report what the nodes print.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        run: Path,
+        *,
+        namespace: str = "",
+        log_level: str = "info",
+        use_respawn: bool = True,
+        use_sim_time: bool = False,
+        report: Callable[[str], None] = lambda line: None,
+        echo: bool = False,
+    ) -> None:
+        """Check everything that can be checked before a process starts."""
+        if log_level not in LOG_LEVELS:
+            raise UserError(
+                f"log level {log_level!r} is unknown{suggestion(log_level, LOG_LEVELS)}"
+            )
+        self.stack = stack
+        self.run = run
+        self.code: int | None = None
+        self.restarts = dict.fromkeys(stack.nodes, 0)
+        self._use_respawn = use_respawn
+        self._report = report
+        self._echo = echo
+        self._nodes: dict[str, _Node] = {}
+        self._hurry = 0
+        env = environment(run)
+        commands = {name: self._command(name, env, namespace, log_level) for name in stack.nodes}
+        logs = run / "logs"
+        logs.mkdir(exist_ok=True)
+        self._lock = _lock(run)
+        for name, spec in stack.nodes.items():
+            parameters = stack.node_parameters(name, run, use_sim_time=use_sim_time)
+            write_atomic(
+                logs / f"{name}.parameters.yaml",
+                yaml.safe_dump({"/**": {"ros__parameters": parameters}}, sort_keys=False),
+            )
+            log = (logs / f"{name}.log").open("ab")
+            self._nodes[name] = _Node(
+                commands[name], {**env, **spec.environment}, log, shown=log.tell()
+            )
+
+    def __enter__(self) -> Self:
+        """Start all nodes."""
+        try:
+            for name in self._nodes:
+                self._start(name)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop all nodes."""
+        self.stop()
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process of each node that runs."""
+        return {
+            name: node.process.pid
+            for name, node in self._nodes.items()
+            if node.process is not None and node.process.poll() is None
+        }
+
+    def log(self, node: str) -> Path:
+        """File with what a node printed."""
+        return self.run / "logs" / f"{node}.log"
+
+    def poll(self) -> int | None:
+        """Look after the processes once; call it several times a second.
+
+        Returns:
+            None while the stack runs; then its exit code: 0 the work is done, 2 a user error that a
+            node explains in its log, 1 a node died. All nodes are stopped then.
+        """
+        if self.code is not None:
+            return self.code
+        for name, node in self._nodes.items():
+            self._show(name)
+            if node.again_at is not None and time.monotonic() >= node.again_at:
+                node.again_at = None
+                self.restarts[name] += 1
+                self._start(name)
+            elif node.process is not None and (code := node.process.poll()) is not None:
+                node.process = None
+                self.code = self._ended(name, code)
+                if self.code is not None:
+                    self.stop()
+                    break
+        return self.code
+
+    def wait(self) -> int:
+        """Poll until the stack ends; returns its exit code."""
+        while (code := self.poll()) is None:
+            time.sleep(0.1)
+        return code
+
+    def stop(self) -> None:
+        """Stop all nodes: SIGINT, later SIGTERM, at last SIGKILL. A further Ctrl-C hurries on."""
+        running = {name: node.process for name, node in self._nodes.items() if node.process}
+        with _on_interrupt(self._hurry_on):
+            self._stop(running)
+
+    def _stop(self, running: "dict[str, subprocess.Popen[bytes]]") -> None:
+        try:
+            for number, grace in GRACE:
+                left = [process for process in running.values() if process.poll() is None]
+                if not left:
+                    break
+                for process in left:
+                    _signal_group(process.pid, number)
+                self._hurry, deadline = 0, time.monotonic() + grace
+                while time.monotonic() < deadline and not self._hurry:
+                    if all(process.poll() is not None for process in left):
+                        break
+                    time.sleep(0.02)
+            for name, process in running.items():
+                _signal_group(process.pid, signal.SIGKILL)  # what a node itself left behind
+                self._show(name)
+                if process.returncode == -signal.SIGKILL:
+                    self._report(f"{name}: did not stop in time and was killed")
+        finally:
+            for node in self._nodes.values():
+                node.process = None
+                node.again_at = None
+                node.log.close()
+            self._lock.close()
+
+    def _command(self, name: str, env: dict[str, str], namespace: str, log_level: str) -> list[str]:
+        spec = self.stack.nodes[name]
+        executable = find_executable(spec.package, spec.executable, env)
+        arguments = ["-r", f"__node:={name}", "--log-level", log_level]
+        arguments += ["--params-file", str(self.run / "logs" / f"{name}.parameters.yaml")]
+        if namespace:
+            arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
+        for source, target in spec.remappings.items():
+            arguments += ["-r", f"{source}:={target}"]
+        become = [sys.executable, "-I", "-S", "-c", _BECOME, str(os.getpid()), str(spec.nice)]
+        return [*become, str(executable), "--ros-args", *arguments]
+
+    def _start(self, name: str) -> None:
+        node = self._nodes[name]
+        node.process = subprocess.Popen(
+            node.command,
+            env=node.env,
+            stdin=subprocess.DEVNULL,
+            stdout=node.log,
+            stderr=subprocess.STDOUT,
+            process_group=0,
+        )
+        self._report(f"{name}: started, process {node.process.pid}")
+
+    def _ended(self, name: str, code: int) -> int | None:
+        """What the end of a node means: None the stack goes on, else its exit code."""
+        spec, node = self.stack.nodes[name], self._nodes[name]
+        self._show(name)
+        if code == 0 and spec.completes:
+            self._report(f"{name}: work done")
+            return 0
+        why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        if code == EXIT_USER_ERROR:
+            self._report(f"{name}: stopped by a mistake in its settings: {self._last_line(name)}")
+            return EXIT_USER_ERROR
+        if self._use_respawn and spec.respawn:
+            node.again_at = time.monotonic() + spec.respawn_delay
+            self._report(
+                f"{name}: {why}; starts again in {spec.respawn_delay:g} s; {self.log(name)}"
+            )
+            return None
+        if spec.required:
+            self._report(f"{name}: {why}; the stack stops; {self.log(name)}")
+            return 1
+        self._report(f"{name}: {why}; the others go on; {self.log(name)}")
+        return None
+
+    def _show(self, name: str) -> None:
+        if not self._echo:
+            return
+        node = self._nodes[name]
+        with self.log(name).open("rb") as file:
+            file.seek(node.shown)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        node.shown += len(whole)
+        for line in whole.decode(errors="replace").splitlines():
+            self._report(f"{name}: {line}")
+
+    def _last_line(self, name: str) -> str:
+        lines = self.log(name).read_text(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "(it printed nothing)")
+
+    def _hurry_on(self, number: int, frame: FrameType | None) -> None:
+        self._hurry += 1
+
+
+def run(stack: Stack, folder: RunFolder, **options: Any) -> int:
+    """Run a stack until its work is done or it is interrupted; takes the options of `Runner`.
+
+    Returns:
+        Exit code: 0 done, 1 a node died, 2 user error, 130 interrupted (SIGINT or SIGTERM).
+    """
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        with _on_interrupt(interrupt), Runner(stack, folder.path, **options) as runner:
+            return runner.wait()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _holds_package(prefix: Path, package: str) -> bool:
+    return (prefix / "share/ament_index/resource_index/packages" / package).exists()
+
+
+def _signal_group(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
+
+
+def _lock(run: Path) -> IO[bytes]:
+    """Hold the run folder: two stacks in one folder would overwrite each other's work."""
+    file = (run / "logs" / "lock").open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise UserError(
+            f"another stack is running in {run}; stop it first, or start a new run"
+        ) from None
+    return file
+
+
+@contextlib.contextmanager
+def _on_interrupt(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Answer SIGINT and SIGTERM by a handler; without effect outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

@@ -1,0 +1,44 @@
+"""Quality of service of every topic, in one place.
+
+Observations and actions are worth nothing once the next one is there: depth 1. Subscribers take
+them best-effort in real time, since a resent one would come too late, and reliably in lockstep.
+Rows to learn from are reliable and deep. What a late joiner must know is latched.
+"""
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+__all__ = ["LATCHED", "LOCKSTEP", "NEWEST", "PACINGS", "REAL_TIME", "ROWS", "newest_for"]
+
+LOCKSTEP = "lockstep"
+REAL_TIME = "real_time"
+PACINGS = (LOCKSTEP, REAL_TIME)
+
+
+def _profile(
+    depth: int,
+    reliability: ReliabilityPolicy = ReliabilityPolicy.RELIABLE,
+    durability: DurabilityPolicy = DurabilityPolicy.VOLATILE,
+) -> QoSProfile:
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_LAST,
+        depth=depth,
+        reliability=reliability,
+        durability=durability,
+    )
+
+
+NEWEST = _profile(1)
+"""Publishers of observations and actions."""
+
+ROWS = _profile(1000)
+"""Transitions and linearizations."""
+
+LATCHED = _profile(1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""Policy, pace and status: a late joiner gets the last one."""
+
+
+def newest_for(pacing: str) -> QoSProfile:
+    """Subscribers of observations and actions."""
+    if pacing == REAL_TIME:
+        return _profile(1, ReliabilityPolicy.BEST_EFFORT)
+    return NEWEST
