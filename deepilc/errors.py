@@ -8,7 +8,14 @@ from typing import ParamSpec, TypeVar
 
 from sims.errors import UserError
 
-__all__ = ["EXIT_INTERRUPTED", "EXIT_USER_ERROR", "UserError", "one_line_errors", "suggestion"]
+__all__ = [
+    "EXIT_INTERRUPTED",
+    "EXIT_USER_ERROR",
+    "UserError",
+    "one_line_errors",
+    "report",
+    "suggestion",
+]
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130

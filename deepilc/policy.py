@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sims.system import System
 
-__all__ = ["Policy", "choose_action", "uniform_action"]
+__all__ = ["Policy", "choose_action", "read_metadata", "uniform_action"]
 
 _INPUTS = ["observation", "noise"]
 _OUTPUTS = ["action"]
@@ -59,21 +59,22 @@ class Policy:
         self._zeros = np.zeros(len(system.action.names), np.float32)
 
     @classmethod
-    def load(cls, source: str | Path | bytes, system: "System") -> Self:
+    def load(cls, source: str | Path | bytes, system: "System", name: str = "") -> Self:
         """Read, check and probe an artefact.
 
         Args:
             source: File or its content.
             system: The system that the policy will act on.
+            name: What error messages call it; by default its path or the start of its hash.
 
         Raises:
             UserError: Not a policy artefact, of another system (each difference is listed), or it
                 gives actions that are not finite.
         """
         if isinstance(source, bytes):
-            content, name = source, f"policy {content_hash(source)[:12]}"
+            content, name = source, name or f"policy {content_hash(source)[:12]}"
         else:
-            content, name = _read(Path(source)), f"policy {source}"
+            content, name = _read(Path(source)), name or f"policy {source}"
         session = _session(content, name)
         metadata = _metadata(session, name)
         _check(session, metadata, system, name)
@@ -149,6 +150,15 @@ def choose_action(
         size = len(system.action.names)
         noise = normal(seed, observation.episode, observation.step, size)
     return policy.act(observation.state, noise)
+
+
+def read_metadata(content: bytes, name: str = "policy") -> dict[str, Any]:
+    """What an artefact says about itself, before it is checked against a system.
+
+    Raises:
+        UserError: It is not a policy artefact.
+    """
+    return _metadata(_session(content, name), name)
 
 
 def uniform_action(system: "System", seed: int, episode: int, step: int) -> np.ndarray:

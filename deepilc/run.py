@@ -44,6 +44,7 @@ policies/      exported policies (ONNX, inputs observation and noise); latest.on
 *.png, *.gif   plots and renderings
 
 Go on after an interruption:  deepilc train --resume {path}
+                              (deepilc up --resume {path} if stack.yaml and logs/ are here)
 Evaluate the newest policy:   deepilc eval {path}
 Draw the learning curve:      deepilc plot {path}
 """
@@ -105,6 +106,7 @@ class RunFolder:
         self.episodes = Table(path / "episodes.csv")
         self.metrics = Table(path / "metrics.csv")
         self._writer: SummaryWriter | None = None
+        self._purge: int | None = None
 
     @classmethod
     def create(
@@ -217,7 +219,8 @@ class RunFolder:
         """Append a line to `episodes.csv` and its return to TensorBoard.
 
         Args:
-            row: Must hold `episode` (from 0), `transitions` (learned from so far), `mode` and `return`.
+            row: Must hold `episode` (from 0), `transitions` (learned from so far), `mode` and
+                `return`.
         """
         self.episodes.append(row)
         tag = "avg_reward/test" if row["mode"] == "eval" else "reward/train"
@@ -242,6 +245,7 @@ class RunFolder:
         """
         self.episodes.truncate(lambda row: _number(row, "episode") < episode)
         self.metrics.truncate(lambda row: _number(row, "transitions") <= transitions)
+        self._purge = transitions + 1
 
     def close(self) -> None:
         """Close the writers; harmless if called twice."""
@@ -264,14 +268,14 @@ class RunFolder:
             make = _summary_writer()
             if make is None:
                 return
-            self._writer = make(str(self.path / "tensorboard"))
+            self._writer = make(str(self.path / "tensorboard"), purge_step=self._purge)
         for tag, value in values.items():
             if isinstance(value, Real):
                 self._writer.add_scalar(tag, float(value), step)
 
 
 @functools.cache
-def _summary_writer() -> "Callable[[str], SummaryWriter] | None":
+def _summary_writer() -> "Callable[..., SummaryWriter] | None":
     """TensorBoard's writer, or None where it is not installed: the CSV files hold the same."""
     try:
         from torch.utils.tensorboard import SummaryWriter

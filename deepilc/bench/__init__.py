@@ -1,0 +1,113 @@
+"""Measurements against their targets: `deepilc bench NAME --json`.
+
+Each bench is a module with `run(**options)`, which yields one `Measurement` after another.
+"""
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypedDict
+
+import yaml
+
+from deepilc.errors import UserError, suggestion
+
+__all__ = ["BENCHES", "Measurement", "Target", "measured", "run"]
+
+
+class Measurement(TypedDict):
+    """One measured number.
+
+    Attributes:
+        bench: Name of the bench.
+        metric: What was measured.
+        value: The number; None if it could not be measured.
+        unit: Its unit.
+        target: What it must reach, in words ("<= 0.5"); None for orientation only.
+        ok: Whether it does; None without a target.
+    """
+
+    bench: str
+    metric: str
+    value: float | None
+    unit: str
+    target: str | None
+    ok: bool | None
+
+
+class _Module(Protocol):
+    run: Callable[..., Iterator[Measurement]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where a bench lives and what it says about itself in a list."""
+
+    module: str
+    description: str
+
+
+BENCHES: Mapping[str, Bench] = {
+    "jacobian": Bench("deepilc.bench.jacobian", "Linearizations per second, batch 1 to 4096."),
+    "learner": Bench("deepilc.bench.learner", "Time of a VG-SAC and of a SAC update, one thread."),
+    "policy": Bench("deepilc.bench.policy", "Latency of a policy called at 100 Hz."),
+    "loop": Bench("deepilc.bench.loop", "Observation to applied action through four ROS 2 nodes."),
+    "sample-efficiency": Bench(
+        "deepilc.bench.sample_efficiency", "Transitions to a threshold against two SACs; hours."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on a measured value: `Target("<=", 0.5)`."""
+
+    relation: Literal["<=", ">="]
+    bound: float
+
+    def met(self, value: float) -> bool:
+        """Whether the value keeps the bound; nan never does."""
+        return bool(value <= self.bound if self.relation == "<=" else value >= self.bound)
+
+    def __str__(self) -> str:
+        """`<= 0.5`."""
+        return f"{self.relation} {self.bound:g}"
+
+
+def measured(
+    bench: str, metric: str, value: float, unit: str, target: Target | None = None
+) -> Measurement:
+    """Put a number beside its target."""
+    value = float(value)
+    return {
+        "bench": bench,
+        "metric": metric,
+        "value": value if math.isfinite(value) else None,
+        "unit": unit,
+        "target": None if target is None else str(target),
+        "ok": None if target is None else target.met(value),
+    }
+
+
+def run(name: str, settings: Mapping[str, str] | None = None) -> Iterator[Measurement]:
+    """Run a bench.
+
+    Args:
+        name: Key of `BENCHES`.
+        settings: Arguments of its `run`, as text in YAML.
+
+    Raises:
+        UserError: Unknown bench or argument, or a value that it refuses.
+    """
+    if name not in BENCHES:
+        raise UserError(f"unknown bench {name!r}{suggestion(name, BENCHES)}")
+    module: _Module = importlib.import_module(BENCHES[name].module)
+    allowed = inspect.signature(module.run).parameters
+    arguments: dict[str, Any] = {}
+    for key, text in (settings or {}).items():
+        if key not in allowed:
+            raise UserError(f"bench {name} has no setting {key!r}{suggestion(key, allowed)}")
+        arguments[key] = yaml.safe_load(text)
+    return module.run(**arguments)

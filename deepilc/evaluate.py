@@ -1,0 +1,116 @@
+"""Returns of a policy from fixed start states, and the paired gain of one policy over another.
+
+All episodes advance together, one vector step per control period. The start states are those of the
+evaluation episodes of a run, so returns are paired start by start.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepilc.plan import evaluation_start
+from deepilc.policy import Policy
+from sims.system import System
+
+__all__ = ["EVALUATION_SEED", "Gain", "evaluate", "paired_gain", "t_quantile"]
+
+EVALUATION_SEED = 1_000_003
+
+
+def evaluate(
+    policy: Policy,
+    system: System,
+    parameters: str = "real",
+    episodes: int = 20,
+    seed: int = EVALUATION_SEED,
+) -> np.ndarray:
+    """Deterministic returns, undiscounted.
+
+    Args:
+        policy: Acts without noise.
+        system: What it acts on.
+        parameters: Parameter set of the world.
+        episodes: Number of start states.
+        seed: Start state k is fixed by (seed, k).
+
+    Returns:
+        (episodes,) float64, in the order of the start states.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes is {episodes}, must be at least 1")
+    state = np.stack([evaluation_start(system, parameters, seed, k) for k in range(episodes)])
+    model = system.model(parameters)
+    returns = np.zeros(episodes)
+    running = np.ones(episodes, bool)
+    for _ in range(system.horizon):
+        action = policy.act(state)
+        next_state = model.step(state, action)
+        reward = system.reward(state, action, next_state)
+        returns[running] += np.asarray(reward, np.float64)[running]
+        running &= ~system.terminated(state, action, next_state)
+        if not running.any():
+            break
+        # Rows that have ended stand still, so that they cannot overflow.
+        state = np.where(running[:, None], next_state, state)
+    return returns
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Mean of paired differences with its 95 % interval (Student's t over the start states).
+
+    Attributes:
+        mean: Mean difference.
+        low: Lower end of the interval.
+        high: Upper end.
+        pairs: Number of start states.
+    """
+
+    mean: float
+    low: float
+    high: float
+    pairs: int
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval lies above 0."""
+        return self.low > 0.0
+
+    def __str__(self) -> str:
+        """`+12.3 [4.5, 20.1]`."""
+        return f"{self.mean:+.1f} [{self.low:.1f}, {self.high:.1f}]"
+
+
+def paired_gain(before: np.ndarray, after: np.ndarray) -> Gain:
+    """How much better `after` is, start state by start state.
+
+    The interval is mean +- t(0.975, K - 1) sd / sqrt(K): start states are the sample, the two
+    policies are given. It says nothing about other training seeds.
+
+    Args:
+        before: (K,) returns, K >= 2.
+        after: (K,) returns from the same start states.
+    """
+    before, after = np.asarray(before, np.float64), np.asarray(after, np.float64)
+    if before.shape != after.shape or before.ndim != 1 or len(before) < 2:
+        raise ValueError(f"need two equal rows of at least 2, not {before.shape}, {after.shape}")
+    difference = after - before
+    mean = float(difference.mean())
+    half = t_quantile(0.975, len(difference) - 1) * float(
+        difference.std(ddof=1) / math.sqrt(len(difference))
+    )
+    return Gain(mean, mean - half, mean + half, len(difference))
+
+
+def t_quantile(probability: float, freedom: int) -> float:
+    """Quantile of Student's t, for a probability of at least 0.5.
+
+    The density is integrated with t = tan(x), which makes the whole line a finite interval.
+    """
+    x = np.linspace(0.0, np.pi / 2, 200_001)[:-1]
+    # f(tan x) dtan/dx = c (1 + tan^2/nu)^(-(nu+1)/2) (1 + tan^2), without overflow near pi/2:
+    cosine, sine = np.cos(x), np.sin(x)
+    density = cosine ** (freedom - 1) / (cosine**2 + sine**2 / freedom) ** ((freedom + 1) / 2)
+    area = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
+    return float(np.tan(np.interp(probability - 0.5, 0.5 * area / area[-1], x)))
