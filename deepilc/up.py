@@ -5,30 +5,33 @@ it on in order. A node dies with its runner, even if that is killed, so nothing 
 """
 
 import contextlib
-import fcntl
-import importlib.util
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any, Self
 
-import yaml
-
-from deepilc import stack as stack_files
+from deepilc.bringup import (
+    LOG_LEVELS,
+    environment,
+    find_executable,
+    hold,
+    prepare,
+    reopen,
+    write_parameters,
+)
 from deepilc.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, suggestion
-from deepilc.run import RunFolder, write_atomic
+from deepilc.run import RunFolder
 from deepilc.stack import Stack
 
-__all__ = ["LOG_LEVELS", "Runner", "environment", "prepare", "reopen", "run"]
+__all__ = ["LOG_LEVELS", "Runner", "prepare", "reopen", "run"]
 
-LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 # What stops a node, and the seconds that each has to work.
 GRACE = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 
@@ -43,83 +46,6 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.nice(int(sys.argv[2]))
 os.execv(sys.argv[3], sys.argv[3:])
 """
-
-
-def prepare(stack: Stack, out: str | Path | None = None) -> RunFolder:
-    """Make the run folder of a new run; it holds the resolved stack and settings.
-
-    Raises:
-        UserError: `out` exists and is not empty.
-    """
-    folder = RunFolder.create(out, stack.name, stack.train.model_dump(mode="json"))
-    write_atomic(folder.path / "stack.yaml", stack_files.dump(stack))
-    return folder
-
-
-def reopen(path: str | Path) -> tuple[Stack, RunFolder]:
-    """Open the run folder of a stack in order to go on with it.
-
-    Raises:
-        UserError: It is no run folder, or was not made by a stack.
-    """
-    folder = RunFolder.resume(path)
-    file = folder.path / "stack.yaml"
-    if not file.is_file():
-        raise UserError(f"{folder.path} was not made by a stack (no stack.yaml in it)")
-    return stack_files.load(file), folder
-
-
-def prefixes(env: Mapping[str, str]) -> list[Path]:
-    """ROS 2 prefixes to look into, first one first.
-
-    ROS 2 from wheels lives in the virtual environment itself, which no shell script announces; an
-    installed ROS 2 that happens to be sourced beside it is left out, since the two do not mix.
-    """
-    own = Path(sys.prefix)
-    given = [Path(p) for p in env.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
-    if not _holds_package(own, "rclpy"):
-        return given
-    return [p for p in given if p != own and not _holds_package(p, "rclpy")] + [own]
-
-
-def environment(run: Path | None = None) -> dict[str, str]:
-    """Environment for node processes: this one, completed.
-
-    Raises:
-        UserError: ROS 2 is missing.
-    """
-    if importlib.util.find_spec("rclpy") is None:
-        raise UserError(
-            "ROS 2 is missing (no rclpy for this Python): run `make setup`, or source an installed "
-            "ROS 2 Jazzy; `deepilc train` works without ROS"
-        )
-    env = dict(os.environ)
-    env["AMENT_PREFIX_PATH"] = os.pathsep.join(map(str, prefixes(env)))
-    env.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")  # seen by this machine only
-    env["PYTHONUNBUFFERED"] = "1"
-    if run is not None:
-        env["ROS_LOG_DIR"] = str(run / "logs" / "ros")
-    return env
-
-
-def find_executable(package: str, name: str, env: Mapping[str, str]) -> Path:
-    """The file that `ros2 run package name` would start.
-
-    Raises:
-        UserError: Not there; says where it was looked for.
-    """
-    folders = [p / "lib" / package for p in prefixes(env)]
-    for folder in folders:
-        if os.access(folder / name, os.X_OK):
-            return folder / name
-    known = {file.name for folder in folders if folder.is_dir() for file in folder.iterdir()}
-    if known:
-        raise UserError(f"package {package} has no executable {name!r}{suggestion(name, known)}")
-    looked = ", ".join(map(str, folders)) or "AMENT_PREFIX_PATH, which is empty"
-    raise UserError(
-        f"ROS package {package} is not installed (looked into {looked}): run `make setup`, or "
-        "build it with colcon and source install/local_setup.bash"
-    )
 
 
 @dataclass
@@ -178,20 +104,23 @@ class Runner:
         self._nodes: dict[str, _Node] = {}
         self._hurry = 0
         env = environment(run)
-        commands = {name: self._command(name, env, namespace, log_level) for name in stack.nodes}
-        logs = run / "logs"
-        logs.mkdir(exist_ok=True)
-        self._lock = _lock(run)
+        executables = {
+            name: find_executable(spec.package, spec.executable, env)
+            for name, spec in stack.nodes.items()
+        }
+        self._lock = hold(run)
+        files = write_parameters(stack, run, use_sim_time=use_sim_time)
         for name, spec in stack.nodes.items():
-            parameters = stack.node_parameters(name, run, use_sim_time=use_sim_time)
-            write_atomic(
-                logs / f"{name}.parameters.yaml",
-                yaml.safe_dump({"/**": {"ros__parameters": parameters}}, sort_keys=False),
-            )
-            log = (logs / f"{name}.log").open("ab")
-            self._nodes[name] = _Node(
-                commands[name], {**env, **spec.environment}, log, shown=log.tell()
-            )
+            arguments = ["-r", f"__node:={name}", "--log-level", log_level]
+            arguments += ["--params-file", str(files[name])]
+            if namespace:
+                arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
+            for source, target in spec.remappings.items():
+                arguments += ["-r", f"{source}:={target}"]
+            become = [sys.executable, "-I", "-S", "-c", _BECOME, str(os.getpid()), str(spec.nice)]
+            command = [*become, str(executables[name]), "--ros-args", *arguments]
+            log = self.log(name).open("ab")
+            self._nodes[name] = _Node(command, {**env, **spec.environment}, log, shown=log.tell())
 
     def __enter__(self) -> Self:
         """Start all nodes."""
@@ -280,18 +209,6 @@ class Runner:
                 node.log.close()
             self._lock.close()
 
-    def _command(self, name: str, env: dict[str, str], namespace: str, log_level: str) -> list[str]:
-        spec = self.stack.nodes[name]
-        executable = find_executable(spec.package, spec.executable, env)
-        arguments = ["-r", f"__node:={name}", "--log-level", log_level]
-        arguments += ["--params-file", str(self.run / "logs" / f"{name}.parameters.yaml")]
-        if namespace:
-            arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
-        for source, target in spec.remappings.items():
-            arguments += ["-r", f"{source}:={target}"]
-        become = [sys.executable, "-I", "-S", "-c", _BECOME, str(os.getpid()), str(spec.nice)]
-        return [*become, str(executable), "--ros-args", *arguments]
-
     def _start(self, name: str) -> None:
         node = self._nodes[name]
         node.process = subprocess.Popen(
@@ -364,26 +281,9 @@ def run(stack: Stack, folder: RunFolder, **options: Any) -> int:
         return EXIT_INTERRUPTED
 
 
-def _holds_package(prefix: Path, package: str) -> bool:
-    return (prefix / "share/ament_index/resource_index/packages" / package).exists()
-
-
 def _signal_group(group: int, number: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(group, number)
-
-
-def _lock(run: Path) -> IO[bytes]:
-    """Hold the run folder: two stacks in one folder would overwrite each other's work."""
-    file = (run / "logs" / "lock").open("wb")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        raise UserError(
-            f"another stack is running in {run}; stop it first, or start a new run"
-        ) from None
-    return file
 
 
 @contextlib.contextmanager

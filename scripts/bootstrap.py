@@ -184,13 +184,25 @@ def build_messages() -> None:
 def install_project() -> None:
     """Install deepilc, sims and deepilc_ros in place: an edited file is used at once."""
     pip_install("project", "--no-build-isolation", "-e", ".", "-e", str(SOURCES / "deepilc_ros"))
-    # `ros2 run` and launch look for executables in lib/<package>, pip puts them into bin.
-    folder = VENV / "lib" / "deepilc_ros"
-    folder.mkdir(exist_ok=True)
-    for name in EXECUTABLES:
-        link = folder / name
+    register_with_ament()
+
+
+def register_with_ament() -> None:
+    """Make the installed-in-place deepilc_ros findable, as an ordinary installation would be.
+
+    `ros2 run` and launch look for executables in lib/<package> (pip puts them into bin), for launch
+    and stack files in share/<package>, and for the package in the ament index.
+    """
+    source = SOURCES / "deepilc_ros"
+    links = {VENV / "lib" / "deepilc_ros" / name: VENV / "bin" / name for name in EXECUTABLES}
+    share = VENV / "share" / "deepilc_ros"
+    links |= {share / name: source / name for name in ("package.xml", "launch", "config")}
+    index = VENV / "share" / "ament_index" / "resource_index" / "packages"
+    links[index / "deepilc_ros"] = source / "resource" / "deepilc_ros"
+    for link, target in links.items():
+        link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
-        link.symlink_to(Path("../../bin") / name)
+        link.symlink_to(target)
 
 
 def build_blas() -> None:

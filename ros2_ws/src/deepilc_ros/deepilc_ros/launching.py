@@ -1,0 +1,155 @@
+"""Stack files as launch_ros actions; all that a launch file of this package needs."""
+
+import os
+import site
+import sys
+from pathlib import Path
+from typing import IO
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    EmitEvent,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+)
+from launch.event_handlers import OnProcessExit
+from launch.events import Shutdown
+from launch.events.process import ProcessExited
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+
+try:
+    import deepilc  # noqa: F401
+except ImportError:
+    # `ros2` runs under the system's Python; deepilc may live in the active virtual environment.
+    python = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    site.addsitedir(
+        os.path.join(os.environ.get("VIRTUAL_ENV", "/"), "lib", python, "site-packages")
+    )
+
+from deepilc import bringup, stack
+from deepilc.errors import EXIT_USER_ERROR, UserError, suggestion
+
+ARGUMENTS = {
+    "stack": ("", "Stack file: a name out of config/, or a path to a YAML file of your own."),
+    "namespace": ("", "ROS namespace of all nodes and topics; stacks can run side by side."),
+    "system": ("", "System to control, see `deepilc systems`; empty = as in the stack file."),
+    "parameters": ("", "Parameter set of the world, as real; empty = as in the stack file."),
+    "seed": ("", "Seed of networks, start states and noise; empty = as in the stack file."),
+    "set": ("", "More values of the stack file, as 'train.transitions=2000;nodes.learner.nice=9'."),
+    "run": ("", "New run folder; empty = runs/<stack>-<date>-<time> in the working directory."),
+    "resume": ("", "Run folder to go on with; it brings its own stack file and settings."),
+    "log_level": ("info", f"Least severe message to print: {', '.join(bringup.LOG_LEVELS)}."),
+    "use_respawn": ("true", "Start nodes again that die, where the stack file says respawn."),
+    "use_sim_time": ("false", "Nodes follow /clock; only with a bridge that publishes it."),
+}
+
+_SETTINGS = ("system", "parameters", "seed")  # arguments that are keys of the group `train`
+
+_held: list[IO[bytes]] = []  # run folders stay held as long as launch lives
+
+
+def describe(name: str) -> LaunchDescription:
+    """Launch description of a stack.
+
+    Args:
+        name: Stack that is launched unless the argument `stack` names another one.
+    """
+    defaults = {argument: default for argument, (default, _) in ARGUMENTS.items()} | {"stack": name}
+    declared = [
+        DeclareLaunchArgument(argument, default_value=defaults[argument], description=text)
+        for argument, (_, text) in ARGUMENTS.items()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=_perform)])
+
+
+def _perform(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    return actions({name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS})
+
+
+def actions(arguments: dict[str, str]) -> list[LaunchDescriptionEntity]:
+    """Launch actions of a stack; makes or reopens its run folder.
+
+    Args:
+        arguments: Value of each of `ARGUMENTS`.
+
+    Raises:
+        UserError: A value is not allowed, or the run folder cannot be used.
+    """
+    respawn = _truth("use_respawn", arguments)
+    use_sim_time = _truth("use_sim_time", arguments)
+    level = arguments["log_level"]
+    if level not in bringup.LOG_LEVELS:
+        raise UserError(f"log_level is {level!r}{suggestion(level, bringup.LOG_LEVELS)}")
+    if arguments["resume"]:
+        chosen, folder = bringup.reopen(arguments["resume"])
+    else:
+        chosen = stack.load(arguments["stack"], _overrides(arguments))
+        folder = bringup.prepare(chosen, arguments["run"] or None)
+    _held.append(bringup.hold(folder.path))
+    files = bringup.write_parameters(chosen, folder.path, use_sim_time=use_sim_time)
+    entities: list[LaunchDescriptionEntity] = [LogInfo(msg=f"run folder: {folder.path}")]
+    for name, spec in chosen.nodes.items():
+        node = _node(name, spec, files[name], arguments["namespace"], level, respawn)
+        entities.append(node)
+        entities.append(_end_handler(node, name, spec, respawn))
+    return entities
+
+
+def _node(
+    name: str, spec: stack.NodeSpec, parameters: Path, namespace: str, level: str, respawn: bool
+) -> Node:
+    environment = dict(spec.environment)
+    if "ROS_AUTOMATIC_DISCOVERY_RANGE" not in os.environ:
+        environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    return Node(
+        package=spec.package,
+        executable=spec.executable,
+        name=name,
+        namespace=namespace,
+        parameters=[str(parameters)],
+        remappings=list(spec.remappings.items()),
+        additional_env=environment,
+        prefix=f"nice -n {spec.nice}" if spec.nice else None,
+        ros_arguments=["--log-level", level],
+        respawn=respawn and spec.respawn,
+        respawn_delay=spec.respawn_delay,
+        sigterm_timeout="10",
+        sigkill_timeout="5",
+        output="both",
+    )
+
+
+def _end_handler(
+    node: Node, name: str, spec: stack.NodeSpec, respawn: bool
+) -> RegisterEventHandler:
+    """What the end of a node means for the others; the same rules as those of `deepilc up`."""
+
+    def on_exit(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+        if event.returncode == 0 and spec.completes:
+            reason = f"{name}: work done"
+        elif event.returncode == EXIT_USER_ERROR:
+            reason = f"{name}: stopped by a mistake in its settings"
+        elif spec.required and not (respawn and spec.respawn):
+            reason = f"{name}: exit code {event.returncode}"
+        else:
+            return []
+        return [EmitEvent(event=Shutdown(reason=reason))]
+
+    return RegisterEventHandler(OnProcessExit(target_action=node, on_exit=on_exit))
+
+
+def _overrides(arguments: dict[str, str]) -> list[str]:
+    """The arguments that change values of the stack file, as `--set` has them."""
+    train = [f"train.{key}={arguments[key]}" for key in _SETTINGS if arguments[key]]
+    return train + [item.strip() for item in arguments["set"].split(";") if item.strip()]
+
+
+def _truth(name: str, arguments: dict[str, str]) -> bool:
+    value = arguments[name].strip().lower()
+    if value not in ("true", "false"):
+        raise UserError(f"{name} is {arguments[name]!r}; allowed: true, false")
+    return value == "true"
