@@ -54,9 +54,8 @@ class Policy:
         self.version = int(metadata["version"])
         self.run = str(metadata["run"])
         self.hash = content_hash(content)
-        self._low = np.asarray(system.action.low, np.float32)
-        self._high = np.asarray(system.action.high, np.float32)
-        self._zeros = np.zeros(len(system.action.names), np.float32)
+        self._state_size = len(system.state.names)
+        self._action_size = len(system.action.names)
 
     @classmethod
     def load(cls, source: str | Path | bytes, system: "System", name: str = "") -> Self:
@@ -93,13 +92,15 @@ class Policy:
             (m,) or (B, m) float32 in physical units, within the bounds. Not finite where the state
             is not finite: the guard answers that.
         """
-        states = np.atleast_2d(np.asarray(state, np.float32))
-        if noise is None:
-            noise = np.zeros((len(states), len(self._zeros)), np.float32)
-        noises = np.atleast_2d(np.asarray(noise, np.float32))
-        (actions,) = self._session.run(_OUTPUTS, {"observation": states, "noise": noises})
-        actions = np.clip(actions, self._low, self._high)
-        return actions[0] if np.ndim(state) == 1 else actions
+        single = np.ndim(state) == 1
+        states = np.asarray(state, np.float32).reshape(-1, self._state_size)
+        noises = (
+            np.zeros((len(states), self._action_size), np.float32)
+            if noise is None
+            else np.asarray(noise, np.float32).reshape(-1, self._action_size)
+        )
+        actions = self._session.run(_OUTPUTS, {"observation": states, "noise": noises})[0]
+        return actions[0] if single else actions
 
     def _probe(self, name: str) -> None:
         """Finite actions at the centre, at the edge of the scaled states and with large noise."""
@@ -109,7 +110,7 @@ class Policy:
         offsets = np.concatenate([np.zeros_like(center)[None], np.ones_like(center)[None], signs])
         states = (center + scale * offsets).astype(np.float32)
         for level in (0.0, -3.0, 3.0):
-            noise = np.full((len(states), len(self._zeros)), level, np.float32)
+            noise = np.full((len(states), self._action_size), level, np.float32)
             (actions,) = self._session.run(_OUTPUTS, {"observation": states, "noise": noise})
             if actions.shape != noise.shape or not np.isfinite(actions).all():
                 raise UserError(

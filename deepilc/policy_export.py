@@ -39,7 +39,7 @@ class PolicyWeights:
     - gaussian: u = tanh(mean + exp(clip(W_std h + b_std, log_std_min, log_std_max)) * noise)
     - deterministic: u = clip(tanh(mean) + exploration_std * noise, -1, 1)
 
-    action = action_center + action_scale * u.
+    action = action_center + action_scale * u, within the system's bounds.
 
     Attributes:
         kind: Which of the two.
@@ -134,7 +134,10 @@ def export(
         u = graph.node("Clip", noisy, graph.constant("minus_one", -1.0), graph.constant("one", 1.0))
     scaled = graph.node("Mul", u, graph.constant("action_scale", weights.action_scale))
     center = graph.constant("action_center", weights.action_center)
-    graph.node("Add", scaled, center, output="action")
+    physical = graph.node("Add", scaled, center)
+    # Rounding may leave the bounds by one unit in the last place; an actuator must not see that.
+    above = graph.node("Max", physical, graph.constant("action_low", system.action.low))
+    graph.node("Min", above, graph.constant("action_high", system.action.high), output="action")
 
     model = helper.make_model(
         helper.make_graph(
@@ -178,7 +181,7 @@ class _Graph:
         self.initializers.append(numpy_helper.from_array(array, name))
         return name
 
-    def node(self, kind: str, *inputs: str, output: str = "", **attributes: object) -> str:
+    def node(self, kind: str, *inputs: str, output: str = "", **attributes: Any) -> str:
         from onnx import helper
 
         output = output or f"{kind.lower()}_{len(self.nodes)}"

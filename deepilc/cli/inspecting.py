@@ -115,9 +115,9 @@ def _list(all_systems: list[Any]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    table = Table(
-        "system", "states", "actions", "dt (s)", "horizon", "parameter sets", "what it is"
-    )
+    table = Table(Column("system", no_wrap=True), "states", "actions", "dt (s)", "steps")
+    table.add_column("parameter sets")
+    table.add_column("what it is")
     for system in all_systems:
         table.add_row(
             system.name,
