@@ -1,0 +1,55 @@
+"""Evaluation in one vector step, and the interval of a paired gain."""
+
+import numpy as np
+import pytest
+
+from deepilc.evaluate import evaluate, paired_gain, t_quantile
+from deepilc.plan import Plan
+from deepilc.policy import Policy
+from deepilc.policy_export import export
+from deepilc.transition import Mode
+from deepilc.world import SimulatedWorld
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"),
+    [(1, 12.7062), (2, 4.30265), (4, 2.77645), (19, 2.09302), (200, 1.97190)],
+)
+def test_t_quantile_agrees_with_the_printed_table(freedom, quantile):
+    assert t_quantile(0.975, freedom) == pytest.approx(quantile, rel=1e-4)
+
+
+def test_paired_gain_by_hand():
+    gain = paired_gain(np.array([1.0, 2.0, 3.0]), np.array([2.0, 4.0, 6.0]))
+    # differences 1, 2, 3: mean 2, sd 1, half width 4.30265 / sqrt(3)
+    assert gain.mean == 2.0
+    assert gain.high - gain.mean == pytest.approx(2.48414, rel=1e-4)
+    assert gain.low == pytest.approx(2.0 - 2.48414, rel=1e-4)
+    assert not gain.significant
+
+
+def test_unpaired_rows_are_refused():
+    with pytest.raises(ValueError, match="two equal rows"):
+        paired_gain(np.zeros(3), np.zeros(4))
+
+
+def test_returns_equal_those_of_the_world_one_by_one(system, make_weights):
+    """Vector steps against the single steps that training and the bridge make."""
+    policy = Policy.load(export(make_weights(), system, version=1, run="test"), system)
+    plan = Plan(seed=0, train_transitions=1, evaluation_episodes=3, evaluation_seed=4)
+    from deepilc.guard import GuardLimits
+
+    limits = GuardLimits(action_rate=None, workspace=False)
+    world = SimulatedWorld(system, "real", plan, limits=limits)
+    expected = []
+    while (seen := world.observe()) is not None and seen.mode is Mode.EVAL and len(expected) < 3:
+        if seen.step == 0:
+            total = 0.0
+        transition = world.apply(policy.act(seen.state))
+        total += transition.reward
+        if transition.ends_episode:
+            expected.append(total)
+    assert len(expected) == 3
+    returns = evaluate(policy, system, "real", episodes=3, seed=4)
+    np.testing.assert_allclose(returns, expected, rtol=1e-3)
+    assert len(set(returns.tolist())) == 3
