@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from sims.system import System
 
 METHODS = ("exact", "finite_difference")
+NORM_BOUND = 1e3
 
 
 class Linearization(NamedTuple):

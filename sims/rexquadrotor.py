@@ -5,14 +5,17 @@ The equations of motion are in `sims.rexquadrotor_dynamics`.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sims import mrp
-from sims.model import Model
 from sims.rexquadrotor_parameters import NOMINAL_FOR, PARAMETER_SETS, Parameters, randomise
 from sims.system import Space, System
+
+if TYPE_CHECKING:
+    from sims.finite_difference import FiniteDifferenceModel
+    from sims.warp_model import WarpModel
 
 ATTITUDE = slice(3, 6)
 MAX_COST = 500.0
@@ -148,14 +151,18 @@ class RexQuadrotor(System):
         low, high = float(self.action.low[0]), float(self.action.high[0])
         return randomise(rng, self.resolve(parameters), fraction, low, high)
 
-    def _exact_model(self, parameters: Sequence[Parameters], device: str) -> Model:
-        from sims.rexquadrotor_dynamics import RexQuadrotorModel
+    def _exact_model(
+        self, parameters: Sequence[Parameters], device: str, norm_bound: float
+    ) -> "WarpModel":
+        from sims.rexquadrotor_dynamics import KERNELS
+        from sims.warp_model import WarpModel
 
-        return RexQuadrotorModel(self, parameters, device)
+        return WarpModel(self, parameters, KERNELS, device, norm_bound)
 
-    def _finite_difference_model(self, parameters: Parameters, device: str) -> Model:
+    def _finite_difference_model(
+        self, parameters: Parameters, device: str, norm_bound: float
+    ) -> "FiniteDifferenceModel":
         from sims.finite_difference import FiniteDifferenceModel
-        from sims.rexquadrotor_dynamics import RexQuadrotorModel
 
-        model = RexQuadrotorModel(self, [parameters], device)
-        return FiniteDifferenceModel(self, model.step_float64, parameters)
+        step = self._exact_model([parameters], device, norm_bound).step_float64
+        return FiniteDifferenceModel(self, step, parameters, norm_bound=norm_bound)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sims.errors import UserError
-from sims.model import METHODS, Model
+from sims.model import METHODS, NORM_BOUND, Model
 
 
 @dataclass(frozen=True, eq=False)
@@ -176,11 +176,11 @@ class System(ABC):
         """
 
     @abstractmethod
-    def _exact_model(self, parameters: Sequence[Any], device: str) -> Model:
+    def _exact_model(self, parameters: Sequence[Any], device: str, norm_bound: float) -> Model:
         """A model with exact Jacobians; one parameter object, or one per row of a batch."""
 
     @abstractmethod
-    def _finite_difference_model(self, parameters: Any, device: str) -> Model:
+    def _finite_difference_model(self, parameters: Any, device: str, norm_bound: float) -> Model:
         """A model with float64 centred differences."""
 
     def align(self, state: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -202,6 +202,7 @@ class System(ABC):
         method: str = "exact",
         *,
         device: str = "cpu",
+        norm_bound: float = NORM_BOUND,
     ) -> Model:
         """Builds a model of the dynamics with its Jacobians.
 
@@ -210,9 +211,10 @@ class System(ABC):
                 obeys object i (randomised worlds side by side).
             method: "exact" or "finite_difference".
             device: "cpu" or "cuda:N".
+            norm_bound: Frobenius norm of [A | B] above which a linearization is invalid.
 
         Raises:
-            UserError: Unknown set or method.
+            UserError: Unknown set, method or device.
         """
         if method not in METHODS:
             raise UserError(
@@ -222,11 +224,11 @@ class System(ABC):
             rows = [self.resolve(p) for p in parameters]
             if method != "exact" or not rows:
                 raise UserError("parameters per row need method 'exact' and at least one row")
-            return self._exact_model(rows, device)
+            return self._exact_model(rows, device, norm_bound)
         resolved = self.resolve(parameters)
         if method == "exact":
-            return self._exact_model([resolved], device)
-        return self._finite_difference_model(resolved, device)
+            return self._exact_model([resolved], device, norm_bound)
+        return self._finite_difference_model(resolved, device, norm_bound)
 
     def spec(self) -> dict[str, Any]:
         """Everything that the two ends of a wire must agree on, as plain JSON."""

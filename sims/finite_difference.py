@@ -1,0 +1,107 @@
+"""Jacobians of any step function, by centred differences in float64.
+
+The method for black boxes (the "zeroth" order mode), and an oracle for exact Jacobians. In float32
+such differences are noise: errors of 5 to 130 % are usual.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from sims.model import NORM_BOUND, Linearization
+from sims.system import System
+
+Step = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class FiniteDifferenceModel:
+    """A model of a black box that maps float64 states (N, n) and actions (N, m) to (N, n)."""
+
+    def __init__(
+        self,
+        system: System,
+        step: Step,
+        parameters: Any = None,
+        *,
+        relative_step: float = 1e-5,
+        norm_bound: float = NORM_BOUND,
+    ) -> None:
+        """Makes a model of `step`.
+
+        Args:
+            system: The system that is modelled.
+            step: Batched step function in float64.
+            parameters: What `parameters` is to report.
+            relative_step: Difference in coordinate x is this times max(1, |x|). The default
+                balances rounding (1e-16 / step) against curvature (step squared).
+            norm_bound: Frobenius norm of [A | B] above which a linearization is invalid.
+        """
+        self._system = system
+        self._step = step
+        self._parameters = parameters
+        self._relative_step = relative_step
+        self._norm_bound = norm_bound
+
+    @property
+    def system(self) -> System:
+        """The system that is modelled."""
+        return self._system
+
+    @property
+    def parameters(self) -> Any:
+        """The parameter object of the step function."""
+        return self._parameters
+
+    def step(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
+        """The state after one control period, float32 (..., n), from (..., n) and (..., m)."""
+        s, a = np.atleast_2d(state).astype(np.float64), np.atleast_2d(action).astype(np.float64)
+        rows = self._step(s.reshape(-1, s.shape[-1]), a.reshape(-1, a.shape[-1]))
+        return rows.astype(np.float32).reshape(state.shape)
+
+    def linearize(
+        self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray
+    ) -> Linearization:
+        """Derivatives at measured transitions; see `sims.model.Linearization`.
+
+        All differences are taken in the coordinates (MRP sheet) of the measured next state.
+        """
+        n, m = state.shape[-1], action.shape[-1]
+        lead = state.shape[:-1]
+        s, a, measured = (
+            np.reshape(x, (-1, x.shape[-1])).astype(np.float64) for x in (state, action, next_state)
+        )
+        jacobian = self._jacobian(s, a, measured)
+        by_state, by_action = self._system.reward_gradient(s, a, measured)
+        gradient = np.einsum("bij,bi->bj", jacobian, by_state)
+        gradient[:, n:] += by_action
+        with np.errstate(invalid="ignore", over="ignore"):
+            norm = np.sqrt(np.sum(jacobian**2, axis=(1, 2)))
+            inputs = np.sum(s, axis=1) + np.sum(a, axis=1) + np.sum(measured, axis=1)
+            finite = np.isfinite(inputs + np.sum(gradient, axis=1))
+        valid = finite & (norm <= self._norm_bound)
+        jacobian[~valid] = 0.0
+        gradient[~valid] = 0.0
+        jacobian, gradient = jacobian.astype(np.float32), gradient.astype(np.float32)
+        return Linearization(
+            jacobian[:, :, :n].reshape(*lead, n, n),
+            jacobian[:, :, n:].reshape(*lead, n, m),
+            gradient[:, :n].reshape(*lead, n),
+            gradient[:, n:].reshape(*lead, m),
+            valid.reshape(lead),
+        )
+
+    def _jacobian(self, s: np.ndarray, a: np.ndarray, measured: np.ndarray) -> np.ndarray:
+        """[A | B] in float64, (B, n, n + m), from one call of the step function."""
+        batch, n = s.shape
+        size = n + a.shape[1]
+        point = np.concatenate([s, a], axis=1)
+        delta = self._relative_step * np.maximum(1.0, np.abs(point))  # (B, n + m)
+        offsets = delta[:, :, None] * np.eye(size)  # row j moves coordinate j
+        moved = point[:, None, None, :] + np.stack([offsets, -offsets], axis=1)
+        moved = moved.reshape(-1, size)
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            after = self._step(moved[:, :n], moved[:, n:]).reshape(batch, 2, size, n)
+            after = self._system.align(after, np.broadcast_to(measured[:, None, None], after.shape))
+            difference = (after[:, 0] - after[:, 1]) / (2.0 * delta[:, :, None])
+        return np.swapaxes(difference, 1, 2)
