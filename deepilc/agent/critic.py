@@ -1,0 +1,229 @@
+"""Twin tanh critics in closed form: values, input gradients, and gradients of a loss on both.
+
+A critic with input x = (state, action) of size d is
+
+    a1 = W1 x + b1,  h1 = tanh(a1),  a2 = W2 h1 + b2,  h2 = tanh(a2),  q = w3.h2 + b3
+
+Its input gradient needs one product with W2 more than its value:
+
+    d2 = dq/da2 = w3 (1 - h2^2),  d1 = dq/da1 = (W2' d2) (1 - h1^2),  dq/dx = W1' d1
+
+The derivative of a loss on q *and* on dq/dx with respect to the weights follows from the tangent of
+q in a direction v: sum_b v_b.dq/dx_b is the derivative of sum_b q(x_b + t v_b) at t = 0, so one
+tangent pass forward and one pass back give it, without a graph (`CriticPass.loss_gradient`). Counted
+in products of (N, H) with (H, H) per critic: value 1, input gradient 1, tangent 1, weights 2,
+back 1. This is the minimum for these losses.
+
+Both critics lie side by side in every tensor: weights (2, ...), activations (2, N, H). All weights
+are views of one flat tensor, so the optimiser and the target update are one operation each.
+"""
+
+from typing import NamedTuple
+
+import torch
+
+__all__ = ["CriticPass", "CriticWeights", "critic_size", "initialise_critic"]
+
+_tanh_backward = torch.ops.aten.tanh_backward.grad_input  # grad * (1 - output^2) in one pass
+
+
+class CriticWeights(NamedTuple):
+    """Views of a flat tensor; H is the width of both layers, d the size of the input.
+
+    Attributes:
+        first: (2, H, d + 1) weight of the first layer, its bias in the last column.
+        second: (2, H, H) weight of the second layer.
+        second_bias: (2, 1, H)
+        last: (2, 1, H) weight of the output.
+        last_bias: (2, 1, 1)
+    """
+
+    first: torch.Tensor
+    second: torch.Tensor
+    second_bias: torch.Tensor
+    last: torch.Tensor
+    last_bias: torch.Tensor
+
+    @classmethod
+    def of(cls, flat: torch.Tensor, inputs: int, hidden: int) -> "CriticWeights":
+        """The views of `flat`, which holds `critic_size(inputs, hidden)` numbers."""
+        shapes = _shapes(inputs, hidden)
+        parts = flat.split([a * b * c for a, b, c in shapes])
+        return cls(*(part.view(shape) for part, shape in zip(parts, shapes, strict=True)))
+
+
+def _shapes(d: int, h: int) -> list[tuple[int, int, int]]:
+    return [(2, h, d + 1), (2, h, h), (2, 1, h), (2, 1, h), (2, 1, 1)]
+
+
+def critic_size(inputs: int, hidden: int) -> int:
+    """Number of weights of both critics."""
+    return sum(a * b * c for a, b, c in _shapes(inputs, hidden))
+
+
+def initialise_critic(weights: CriticWeights, generator: torch.Generator) -> None:
+    """Xavier-uniform weights, zero biases."""
+    for k in (0, 1):
+        for weight in (weights.first[k, :, :-1], weights.second[k], weights.last[k]):
+            bound = (6.0 / sum(weight.shape)) ** 0.5
+            weight.uniform_(-bound, bound, generator=generator)
+    weights.first[:, :, -1].zero_()
+    weights.second_bias.zero_()
+    weights.last_bias.zero_()
+
+
+class CriticPass:
+    """Workspace for N rows, and the passes over it.
+
+    Call `forward` first; the other passes use its activations. Results stay valid until the next
+    `forward`.
+
+    Args:
+        rows: N.
+        inputs: d.
+        hidden: H.
+        dtype: Number type.
+        device: Where to compute. Off the CPU, shapes never depend on data (no synchronisation
+            with the host, so that updates can be captured in a CUDA graph).
+    """
+
+    def __init__(
+        self, rows: int, inputs: int, hidden: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        n, h, d = rows, hidden, inputs
+
+        def empty(*shape: int) -> torch.Tensor:
+            return torch.empty(shape, dtype=dtype, device=device)
+
+        self.rows = rows
+        self.static_shapes = device.type != "cpu"
+        # The first N rows belong to q, the last N to its tangent; side by side, one product
+        # gives the gradient of a weight from both.
+        self._x = torch.zeros(2, 2 * n, d + 1, dtype=dtype, device=device)
+        self._x[:, :n, d] = 1.0
+        self._h1 = empty(2, 2 * n, h)
+        self._back1 = empty(2, 2 * n, h)
+        self._back2 = empty(2, 2 * n, h)
+        self._h2 = empty(2, n, h)
+        self._tangent1 = empty(2, n, h)
+        self._scratch = empty(2, n, h)
+        self._q = empty(2, n, 1)
+        self._gradient = empty(2, n, d + 1)
+        self._chosen = empty(n, d + 1)
+        self._ones = torch.ones(2, 1, n, dtype=dtype, device=device)
+        self.input = self._x[0, :n, :d]
+        """(N, d) write the inputs here, then call `forward`."""
+
+    def forward(self, w: CriticWeights) -> torch.Tensor:
+        """Values (2, N) of both critics at `input`."""
+        n = self.rows
+        self._x[1, :n] = self._x[0, :n]
+        h1, h2 = self._h1[:, :n], self._h2
+        torch.bmm(self._x[:, :n], w.first.transpose(1, 2), out=h1).tanh_()
+        torch.baddbmm(w.second_bias, h1, w.second.transpose(1, 2), out=h2).tanh_()
+        torch.baddbmm(w.last_bias, h2, w.last.transpose(1, 2), out=self._q)
+        return self._q[:, :, 0]
+
+    def input_gradient(self, w: CriticWeights) -> torch.Tensor:
+        """dq/dx (2, N, d) of both critics."""
+        n = self.rows
+        d1, d2 = self._back1[:, n:], self._back2[:, n:]
+        _tanh_backward(w.last.expand_as(d2), self._h2, grad_input=d2)
+        torch.bmm(d2, w.second, out=d1)
+        _tanh_backward(d1, self._h1[:, :n], grad_input=d1)
+        return torch.bmm(d1, w.first, out=self._gradient)[:, :, :-1]
+
+    def chosen_input_gradient(self, w: CriticWeights, second: torch.Tensor) -> torch.Tensor:
+        """dq/dx (N, d) of one critic per row, at half the cost of both.
+
+        Args:
+            w: Weights of the last `forward`.
+            second: (N,) bool, True where the second critic is meant.
+        """
+        if self.static_shapes:
+            both = self.input_gradient(w)
+            return torch.where(second[:, None], both[1], both[0])
+        for k, mask in enumerate((~second, second)):
+            rows = mask.nonzero()[:, 0]
+            d2 = self._h2[k].index_select(0, rows)
+            _tanh_backward(w.last[k].expand_as(d2), d2, grad_input=d2)
+            d1 = torch.mm(d2, w.second[k])
+            _tanh_backward(d1, self._h1[k, : self.rows].index_select(0, rows), grad_input=d1)
+            self._chosen.index_copy_(0, rows, torch.mm(d1, w.first[k]))
+        return self._chosen[:, :-1]
+
+    def loss_gradient(
+        self,
+        w: CriticWeights,
+        out: CriticWeights,
+        dq: torch.Tensor,
+        dgradient: torch.Tensor | None = None,
+    ) -> None:
+        """Derivative of a loss L(q, dq/dx) with respect to all weights.
+
+        Args:
+            w: Weights of the last `forward`.
+            out: Where to write the derivatives.
+            dq: (2, N) dL/dq.
+            dgradient: (2, N, d) dL/d(dq/dx), after `input_gradient`; None if L has no such part.
+        """
+        n = self.rows
+        e = dq[:, :, None]
+        r1, r2 = self._back1[:, :n], self._back2[:, :n]
+        h1, h2 = self._h1[:, :n], self._h2
+        torch.bmm(e.transpose(1, 2), h2, out=out.last)
+        if dgradient is None:
+            torch.mul(e, w.last, out=r2)
+            _tanh_backward(r2, h2, grad_input=r2)
+            torch.bmm(r2, w.second, out=r1)
+            _tanh_backward(r1, h1, grad_input=r1)
+            torch.bmm(r2.transpose(1, 2), h1, out=out.second)
+            torch.bmm(r1.transpose(1, 2), self._x[:, :n], out=out.first)
+        else:
+            d1, d2 = self._back1[:, n:], self._back2[:, n:]
+            a1, a2 = self._tangent1, self._scratch
+            self._tangent(w, dgradient)
+            torch.addcmul(e, h2, a2, value=-2, out=r2)
+            r2.mul_(d2)
+            _tanh_backward(a2, h2, grad_input=a2)
+            torch.baddbmm(out.last, self._ones, a2, out=out.last)
+            torch.bmm(r2, w.second, out=r1)
+            _tanh_backward(r1, h1, grad_input=r1)
+            r1.addcmul_(a1.mul_(h1), d1, value=-2)
+            torch.bmm(self._back2.transpose(1, 2), self._h1, out=out.second)
+            torch.bmm(self._back1.transpose(1, 2), self._x, out=out.first)
+        torch.bmm(self._ones, r2, out=out.second_bias)
+        torch.sum(e, 1, keepdim=True, out=out.last_bias)
+
+    def second_weight_gradient(
+        self, w: CriticWeights, dq: torch.Tensor | None, dgradient: torch.Tensor | None
+    ) -> torch.Tensor:
+        """(H, H) derivative of a loss with respect to the first critic's second weight.
+
+        After `input_gradient`. Eq. 18 compares the norms of this for the parts of the loss.
+
+        Args:
+            w: Weights of the last `forward`.
+            dq: (N,) dL/dq of the first critic, or None.
+            dgradient: (N, d) dL/d(dq/dx) of the first critic, or None.
+        """
+        n = self.rows
+        h1, h2, d2 = self._h1[0, :n], self._h2[0], self._back2[0, n:]
+        if dgradient is None:
+            assert dq is not None
+            return torch.mm((dq[:, None] * d2).T, h1)
+        a1 = torch.mm(dgradient, w.first[0, :, :-1].T)
+        tangent1 = _tanh_backward(a1, h1, grad_input=a1)
+        r2 = torch.mm(tangent1, w.second[0].T).mul_(h2).mul_(d2).mul_(-2.0)
+        if dq is not None:
+            r2.addcmul_(dq[:, None], d2)
+        return torch.mm(r2.T, h1).addmm_(d2.T, tangent1)
+
+    def _tangent(self, w: CriticWeights, v: torch.Tensor) -> None:
+        """Tangents of a1 and a2 in direction v into `_tangent1`, `_scratch`; of h1 into `_h1`."""
+        n = self.rows
+        self._x[:, n:, :-1] = v
+        tangent_h1 = self._h1[:, n:]
+        torch.bmm(self._x[:, n:], w.first.transpose(1, 2), out=self._tangent1)
+        _tanh_backward(self._tangent1, self._h1[:, :n], grad_input=tangent_h1)
+        torch.bmm(tangent_h1, w.second.transpose(1, 2), out=self._scratch)
