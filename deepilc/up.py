@@ -30,7 +30,7 @@ from deepilc.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, suggest
 from deepilc.run import RunFolder
 from deepilc.stack import Stack
 
-__all__ = ["LOG_LEVELS", "Runner", "prepare", "reopen", "run"]
+__all__ = ["LOG_LEVELS", "Runner", "dies_with_parent", "environment", "prepare", "reopen", "run"]
 
 # What stops a node, and the seconds that each has to work.
 GRACE = ((signal.SIGINT, 10.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
@@ -46,6 +46,18 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 os.nice(int(sys.argv[2]))
 os.execv(sys.argv[3], sys.argv[3:])
 """
+
+
+def dies_with_parent(command: list[str], nice: int = 0) -> list[str]:
+    """A command that runs `command` and is killed when this process ends, however it ends.
+
+    Linux ties it to the thread that starts it: start it in one that lives as long as this process.
+
+    Args:
+        command: Path of an executable, and its arguments.
+        nice: Priority, 0..19; a higher number yields the processor to others.
+    """
+    return [sys.executable, "-I", "-S", "-c", _BECOME, str(os.getpid()), str(nice), *command]
 
 
 @dataclass
@@ -117,8 +129,9 @@ class Runner:
                 arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
             for source, target in spec.remappings.items():
                 arguments += ["-r", f"{source}:={target}"]
-            become = [sys.executable, "-I", "-S", "-c", _BECOME, str(os.getpid()), str(spec.nice)]
-            command = [*become, str(executables[name]), "--ros-args", *arguments]
+            command = dies_with_parent(
+                [str(executables[name]), "--ros-args", *arguments], nice=spec.nice
+            )
             log = self.log(name).open("ab")
             self._nodes[name] = _Node(command, {**env, **spec.environment}, log, shown=log.tell())
 

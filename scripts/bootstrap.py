@@ -196,7 +196,10 @@ def register_with_ament() -> None:
     source = SOURCES / "deepilc_ros"
     links = {VENV / "lib" / "deepilc_ros" / name: VENV / "bin" / name for name in EXECUTABLES}
     share = VENV / "share" / "deepilc_ros"
-    links |= {share / name: source / name for name in ("package.xml", "launch", "config")}
+    shutil.rmtree(share, ignore_errors=True)
+    # Single files: `ros2 launch` does not look into linked folders.
+    shared = [source / "package.xml", *source.glob("launch/*.py"), *source.glob("config/*.yaml")]
+    links |= {share / file.relative_to(source): file for file in shared}
     index = VENV / "share" / "ament_index" / "resource_index" / "packages"
     links[index / "deepilc_ros"] = source / "resource" / "deepilc_ros"
     for link, target in links.items():
