@@ -178,6 +178,7 @@ class Runner:
                 self.restarts[name] += 1
                 self._start(name)
             elif node.process is not None and (code := node.process.poll()) is not None:
+                _signal_group(node.process.pid, signal.SIGKILL)  # what it left behind
                 node.process = None
                 self.code = self._ended(name, code)
                 if self.code is not None:
@@ -211,7 +212,7 @@ class Runner:
                         break
                     time.sleep(0.02)
             for name, process in running.items():
-                _signal_group(process.pid, signal.SIGKILL)  # what a node itself left behind
+                _signal_group(process.pid, signal.SIGKILL)  # what it left behind
                 self._show(name)
                 if process.returncode == -signal.SIGKILL:
                     self._report(f"{name}: did not stop in time and was killed")

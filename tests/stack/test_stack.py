@@ -1,0 +1,102 @@
+"""Stack files: what is read, what is refused, and in which words."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from deepilc import paths, stack
+from deepilc.errors import UserError
+
+
+def write(folder: Path, **content: object) -> Path:
+    file = folder / "mine.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+NODE = {"executable": "bridge_node"}
+
+
+@pytest.mark.parametrize("name", paths.stack_names())
+def test_every_shipped_stack_loads_and_survives_being_written(name: str, tmp_path: Path) -> None:
+    loaded = stack.load(name)
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(stack.dump(loaded))
+    assert stack.load(copy) == loaded
+
+
+def test_settings_of_the_run_reach_every_node_and_its_own_parameters_win(tmp_path: Path) -> None:
+    nodes = {"a": NODE, "b": {**NODE, "parameters": {"seed": 7}}}
+    loaded = stack.load(write(tmp_path, train={"seed": 3}, nodes=nodes))
+    assert loaded.node_parameters("a", tmp_path)["seed"] == 3
+    assert loaded.node_parameters("b", tmp_path)["seed"] == 7
+    assert loaded.node_parameters("a", tmp_path)["run"] == str(tmp_path)
+    assert loaded.name == "mine"
+
+
+def test_whole_numbers_become_floats_where_a_node_declares_floats(tmp_path: Path) -> None:
+    # ROS parameters do not convert: an integer for a declared double stops the node.
+    loaded = stack.load(write(tmp_path, train={"updates_per_transition": 2}, nodes={"a": NODE}))
+    value = loaded.node_parameters("a", tmp_path)["updates_per_transition"]
+    assert isinstance(value, float)
+
+
+def test_settings_without_a_value_are_not_sent(tmp_path: Path) -> None:
+    # ROS has no parameter type for None.
+    def leaves(value: object) -> list[object]:
+        if isinstance(value, dict):
+            return [leaf for item in value.values() for leaf in leaves(item)]
+        return [value]
+
+    loaded = stack.load(write(tmp_path, nodes={"a": NODE}))
+    assert None not in leaves(loaded.node_parameters("a", tmp_path))
+
+
+def test_override_reaches_settings_and_node_parameters(tmp_path: Path) -> None:
+    file = write(tmp_path, nodes={"a": NODE})
+    loaded = stack.load(file, ["train.seed=5", "nodes.a.parameters.x=0.5", "nodes.a.nice=3"])
+    assert loaded.train.seed == 5
+    assert loaded.nodes["a"].parameters == {"x": 0.5}
+    assert loaded.nodes["a"].nice == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.sede=3", ["sede", "'seed'"]),
+        ("nodes.brige.nice=3", ["brige", "'bridge'"]),
+        ("nodes.bridge.respwan=true", ["respwan", "'respawn'"]),
+        ("nodes.bridge.nice=99", ["nice", "99", "19"]),
+        ("nodes.bridge.parameters.x=[1, a]", ["'x'", "[1, 'a']", "one type"]),
+        ("nodes.bridge.executable=null", ["executable"]),
+        ("tran=3", ["tran", "'train'"]),
+        ("train.seed", ["key=value"]),
+        ("train.seed.deep=1", ["seed is a value"]),
+        ("nodes.bridge.nice=[", ["not a YAML value"]),
+        ("nodes={}", ["nodes"]),
+        ("nodes.my robot.executable=x", ["my robot"]),
+    ],
+)
+def test_mistakes_are_named_with_what_is_allowed(override: str, words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        stack.load("quadrotor_sim", ["train.seed=1", override])
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def test_unknown_stack_name_lists_the_known_ones() -> None:
+    with pytest.raises(UserError, match="quadrotor_sim"):
+        stack.load("quadrotor_sin")
+
+
+def test_missing_file_and_files_that_are_no_stack(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nowhere\.yaml does not exist"):
+        stack.load(tmp_path / "nowhere.yaml")
+    for text in ("- a\n", "nodes: [", "", "train: 3\nnodes: {a: {executable: b}}"):
+        file = tmp_path / "bad.yaml"
+        file.write_text(text)
+        with pytest.raises(UserError, match=r"bad\.yaml"):
+            stack.load(file)
