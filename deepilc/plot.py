@@ -139,7 +139,7 @@ def draw(
             0.0, 1.02, subtitle, transform=axes.transAxes, fontsize=9, color="#555555", va="bottom"
         )
     axes.set_xlabel("training transitions in this world")
-    axes.set_ylabel("evaluation return (no exploration noise)")
+    axes.set_ylabel("return per episode")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace(",", " "))
     axes.grid(color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
@@ -159,7 +159,13 @@ def _draw_one(axes: "Axes", curve: Curve, colour: str, *, alone: bool) -> None:
     at, background = curve.background
     if alone and len(at):
         axes.plot(
-            at, background, ".", color="#bbbbbb", markersize=3, label="training episodes", zorder=1
+            at,
+            background,
+            ".",
+            color="#bbbbbb",
+            markersize=3,
+            label="training episodes (with noise)",
+            zorder=1,
         )
     style = "-" if len(x) > 1 else "none"
     axes.plot(

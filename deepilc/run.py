@@ -42,9 +42,10 @@ tensorboard/   the same numbers: `tensorboard --logdir .`
 checkpoints/   latest.safetensors holds everything needed to go on; the one before it is .previous
 policies/      exported policies (ONNX, inputs observation and noise); latest.onnx is the newest
 *.png, *.gif   plots and renderings
+stack.yaml, logs/   only of runs over ROS 2: the nodes and their output
 
 Go on after an interruption:  deepilc train --resume {path}
-                              (deepilc up --resume {path} if stack.yaml and logs/ are here)
+                              (deepilc up --resume {path} if stack.yaml is here)
 Evaluate the newest policy:   deepilc eval {path}
 Draw the learning curve:      deepilc plot {path}
 """
@@ -223,7 +224,7 @@ class RunFolder:
                 `return`.
         """
         self.episodes.append(row)
-        tag = "avg_reward/test" if row["mode"] == "eval" else "reward/train"
+        tag = "return/evaluation" if row["mode"] == "eval" else "return/train"
         self._scalars({tag: row["return"]}, int(row["transitions"]))
 
     def add_metrics(self, row: Mapping[str, Any]) -> None:
@@ -232,9 +233,9 @@ class RunFolder:
         Args:
             row: Must hold `transitions`; the other columns are the scalars.
         """
-        self.metrics.append(row)
-        step = int(row["transitions"])
-        self._scalars({key: value for key, value in row.items() if key != "transitions"}, step)
+        scalars = {key: value for key, value in row.items() if key != "transitions"}
+        self.metrics.append({"transitions": row["transitions"], **scalars})
+        self._scalars(scalars, int(row["transitions"]))
 
     def rewind(self, episode: int, transitions: int) -> None:
         """Drop what the CSV files hold beyond a checkpoint; call after loading it.

@@ -145,7 +145,11 @@ def test_tensorboard_gets_the_same_scalars(tmp_path):
         run.add_metrics({"transitions": 100, "loss/critic_1": np.float32(0.5)})
     events = accumulators.EventAccumulator(str(run.path / "tensorboard"))
     events.Reload()
-    assert sorted(events.Tags()["scalars"]) == ["avg_reward/test", "loss/critic_1", "reward/train"]
+    assert sorted(events.Tags()["scalars"]) == [
+        "loss/critic_1",
+        "return/evaluation",
+        "return/train",
+    ]
     scalar = events.Scalars("loss/critic_1")[0]
     assert (scalar.step, scalar.value) == (100, 0.5)
 

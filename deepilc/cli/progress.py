@@ -49,10 +49,10 @@ class TrainingProgress:
         if episode is not None and episode.mode == "eval":
             self._evaluation.append(episode.episode_return)
             self._evaluated_at = status.transitions
-        else:
+        elif episode is not None or status.transitions > self._evaluated_at:
             self._flush()
-            if episode is not None:
-                self._train = episode.episode_return
+        if episode is not None and episode.mode != "eval":
+            self._train = episode.episode_return
         text = f"{status.updates_per_second:.0f} updates/s  policy {status.policy_version}"
         if self._train is not None:
             text = f"return {self._train:.1f}  {text}"
