@@ -8,19 +8,19 @@ from array import array
 
 import numpy as np
 from builtin_interfaces.msg import Time
+
+from deepilc.plan import Progress
+from deepilc.transition import Mode, Observation, Source, Transition
 from deepilc_msgs.msg import Linearization as LinearizationMsg
 from deepilc_msgs.msg import Observation as ObservationMsg
 from deepilc_msgs.msg import Pace as PaceMsg
 from deepilc_msgs.msg import Transition as TransitionMsg
-
-from deepilc.plan import Progress
-from deepilc.transition import Mode, Observation, Source, Transition
 from deepilc_ros.drive import Credit
 from sims.model import Linearization
 from sims.system import System
 
 __all__ = [
-    "BadMessage",
+    "BadMessageError",
     "floats",
     "numbers",
     "read_linearization",
@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-class BadMessage(ValueError):
+class BadMessageError(ValueError):
     """A message that does not fit; the text is the reason, short enough to count by."""
 
 
@@ -47,16 +47,16 @@ def numbers(field: array, size: int, name: str) -> np.ndarray:
     """A float32 message field as a numpy array (size,) of its own.
 
     Raises:
-        BadMessage: Another length.
+        BadMessageError: Another length.
     """
     if len(field) != size:
-        raise BadMessage(f"wrong size of {name}")
+        raise BadMessageError(f"wrong size of {name}")
     return np.frombuffer(field, np.float32).copy()
 
 
-def write_observation(observation: Observation, run: str, spec_hash: str, stamp: Time) -> (
-    ObservationMsg
-):
+def write_observation(
+    observation: Observation, run: str, spec_hash: str, stamp: Time
+) -> ObservationMsg:
     """For the wire."""
     message = ObservationMsg(
         run=run,
@@ -76,7 +76,7 @@ def read_observation(message: ObservationMsg, system: System) -> Observation:
     """From the wire.
 
     Raises:
-        BadMessage: It does not fit the system.
+        BadMessageError: It does not fit the system.
     """
     return Observation(
         message.number,
@@ -122,7 +122,7 @@ def read_transition(message: TransitionMsg, system: System) -> Transition:
     """From the wire.
 
     Raises:
-        BadMessage: It does not fit the system.
+        BadMessageError: It does not fit the system.
     """
     n, m = system.state.size, system.action.size
     return Transition(
@@ -168,7 +168,7 @@ def read_linearization(message: LinearizationMsg, system: System) -> Linearizati
     """From the wire.
 
     Raises:
-        BadMessage: It does not fit the system.
+        BadMessageError: It does not fit the system.
     """
     n, m = system.state.size, system.action.size
     return Linearization(
@@ -205,7 +205,7 @@ def read_pace(message: PaceMsg, system: System) -> Credit:
     """From the wire.
 
     Raises:
-        BadMessage: It does not fit the system.
+        BadMessageError: It does not fit the system.
     """
     state = action = None
     if message.next_step > 0:

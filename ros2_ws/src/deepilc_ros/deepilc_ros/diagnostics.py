@@ -55,6 +55,11 @@ class Diagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._timer = node.create_timer(PERIOD, self.publish)
 
+    def destroy(self) -> None:
+        """Stops publishing."""
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_publisher(self._publisher)
+
     def publish(self) -> None:
         """Sends one report now."""
         health = self._health()

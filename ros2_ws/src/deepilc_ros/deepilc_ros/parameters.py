@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 _LARGEST = {int: 2**62, float: 1e300}
+_WORDS = {int: "a whole number", float: "a number with a decimal point", bool: "true or false"}
 _NOT_OURS = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
 
@@ -49,8 +50,8 @@ class Setting:
 
     Attributes:
         name: Name; a dot makes a group.
-        default: Value if none is given; its type is the parameter's. A type instead of a value means
-            that there is no default: unset is None.
+        default: Value if none is given; its type is the parameter's. A type instead of a value
+            means that there is no default: unset is None.
         description: What it does, with its unit.
         low: Smallest value.
         high: Largest value.
@@ -76,8 +77,7 @@ class Setting:
         """The allowed values in words."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        kind = {int: "a whole number", float: "a number with a decimal point", bool: "true or false"}
-        words = kind.get(self.type, "text")
+        words = _WORDS.get(self.type, "text")
         if self.low is not None or self.high is not None:
             low = "" if self.low is None else f"{self.low:g} "
             words += f", {low}.. {'' if self.high is None else f'{self.high:g}'}"

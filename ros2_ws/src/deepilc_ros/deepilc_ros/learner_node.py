@@ -1,0 +1,313 @@
+"""Joins transitions and linearizations, learns in a thread of its own, hands out policies."""
+
+import math
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.task import Future
+
+from deepilc.errors import UserError
+from deepilc.learner import Learner
+from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Linearization, Pace, Policy, Transition
+from deepilc_msgs.srv import GetTransitions, Linearize
+from deepilc_ros import conversions, parameters, process
+from deepilc_ros.diagnostics import Diagnostics, Health
+from deepilc_ros.drive import Credit
+from deepilc_ros.learning import LearningThread, Timing, open_learner
+from deepilc_ros.parameters import Setting
+from deepilc_ros.qos import LATCHED, LOCKSTEP, PACINGS, ROWS
+from deepilc_ros.run_name import RUN, run_name
+
+SETTINGS = (
+    RUN,
+    Setting(
+        "pacing",
+        LOCKSTEP,
+        "The same as the bridge's. lockstep: a policy and a credit per block of transitions; "
+        "real_time: updates up to the allowed ratio, policies by the clock.",
+        choices=PACINGS,
+    ),
+    Setting("initial", "", "Checkpoint whose networks a new run starts from; empty: random ones."),
+    Setting(
+        "jacobian_timeout",
+        5.0,
+        "Seconds until a row trains without its Jacobian, as plain SAC; it is filled in later. "
+        "0: wait for ever.",
+        low=0.0,
+        high=3600.0,
+    ),
+    Setting(
+        "policy_period",
+        1.0,
+        "Real time: least seconds between two policies.",
+        low=0.05,
+        high=3600.0,
+    ),
+)
+LOOK_PERIOD = 0.1  # s between looks for missing messages
+STATUS_PERIOD = 0.5  # s
+ANSWER_TIMEOUT = 2.0  # s until a service is asked again
+SHUTDOWN_GRACE = 60.0  # s for the last update and the checkpoint
+SILENT = 2.0  # s
+
+
+class LearnerNode(Node):
+    """Node around a `LearningThread`."""
+
+    def __init__(self) -> None:
+        super().__init__("learner")
+        parameters.declare_run_settings(self)
+        values = parameters.declare(self, SETTINGS)
+        parameters.refuse_unknown(self)
+        config = parameters.run_settings(self)
+        _one_thread(config.device)
+        if values["run"] == RUN.default:
+            raise UserError("the learner needs a run folder: set the parameter run to its path")
+        lockstep = values["pacing"] == LOCKSTEP
+        initial = Path(values["initial"]).expanduser() if values["initial"] else None
+        path = Path(values["run"]).expanduser()
+        learner, folder = open_learner(config, path, initial, lockstep=lockstep)
+        self.run = run_name(values["run"])
+        self._system = learner.system
+        self._model_hash = self._system.model_hash(config.nominal_parameters, config.jacobian)
+        self._needs_jacobians = config.agent.value_gradient
+        self._counters: Counter[str] = Counter()
+        self._requests: dict[str, tuple[Future, float]] = {}
+        self._last_transition: float | None = None
+        self._rate = (time.monotonic(), learner.updates)
+        self._updates_at_start = learner.updates
+        self._thread = LearningThread(
+            learner,
+            folder,
+            Timing(lockstep, values["jacobian_timeout"] or math.inf, values["policy_period"]),
+            self._publish_policy,
+            self._publish_pace,
+            self._counters,
+        )
+        self._connect()
+
+    # --- process ----------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """Whether the plan is complete, or the learner failed."""
+        return not self._thread.is_alive()
+
+    def start(self) -> None:
+        """Starts to learn."""
+        self._thread.start()
+
+    def after_events(self) -> None:
+        """Nothing to do between events."""
+
+    def close(self) -> None:
+        """Lets the update under way end, saves, and says so.
+
+        Raises:
+            Exception: What made the learner fail, if it did.
+        """
+        self._thread.request_stop()
+        if self._thread.ident is not None:
+            self._thread.join(SHUTDOWN_GRACE)
+        self._publish_status()
+        self._diagnostics.publish()
+        self._thread.folder.close()
+        if self._thread.failure is not None:
+            raise self._thread.failure
+
+    def _connect(self) -> None:
+        self._policy = self.create_publisher(Policy, "policy", LATCHED)
+        self._pace = self.create_publisher(Pace, "pace", LATCHED)
+        self._status = self.create_publisher(LearnerStatus, "learner_status", LATCHED)
+        self.create_subscription(Transition, "transition", self._on_transition, ROWS)
+        self.create_subscription(Linearization, "linearization", self._on_linearization, ROWS)
+        self.create_subscription(BridgeStatus, "bridge_status", self._on_bridge, LATCHED)
+        self._get_transitions = self.create_client(GetTransitions, "get_transitions")
+        self._linearize = self.create_client(Linearize, "linearize")
+        self.create_timer(LOOK_PERIOD, self._look)
+        self.create_timer(STATUS_PERIOD, self._publish_status)
+        self._diagnostics = Diagnostics(self, self.run, self._health, self._counters)
+
+    # --- in ---------------------------------------------------------------------------------
+
+    def _on_transition(self, message: Transition) -> None:
+        if message.run != self.run:
+            self._counters["transitions rejected: another run"] += 1
+        elif message.spec_hash != self._system.spec_hash:
+            self._counters["transitions rejected: another specification"] += 1
+        else:
+            try:
+                transition = conversions.read_transition(message, self._system)
+            except ValueError as error:
+                self._counters[f"transitions rejected: {error}"] += 1
+                return
+            self._last_transition = time.monotonic()
+            self._thread.transition(transition)
+
+    def _on_linearization(self, message: Linearization) -> None:
+        if message.run != self.run:
+            self._counters["linearizations rejected: another run"] += 1
+        elif message.model_hash != self._model_hash:
+            self._counters["linearizations rejected: another model"] += 1
+        elif self._needs_jacobians:
+            try:
+                linearization = conversions.read_linearization(message, self._system)
+            except ValueError as error:
+                self._counters[f"linearizations rejected: {error}"] += 1
+                return
+            self._thread.linearization(message.number, linearization)
+
+    def _on_bridge(self, message: BridgeStatus) -> None:
+        if message.run == self.run:
+            self._thread.bridge_at(message.number)
+
+    # --- what is missing --------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """Asks for transitions and linearizations that did not come."""
+        if not self._needs_jacobians or self._linearize.service_is_ready():
+            self._thread.open_credits()
+        gap, late = self._thread.wanted_transitions, self._thread.wanted_linearizations
+        if gap is not None and self._may_ask("transitions", self._get_transitions):
+            request = GetTransitions.Request(run=self.run, first=gap[0], last=gap[1])
+            self._ask("transitions", self._get_transitions, request, self._got_transitions)
+        if late and self._may_ask("linearizations", self._linearize):
+            request = Linearize.Request(
+                run=self.run,
+                spec_hash=self._system.spec_hash,
+                numbers=[transition.number for transition in late],
+                states=conversions.floats(np.stack([t.state for t in late])),
+                actions=conversions.floats(np.stack([t.action_applied for t in late])),
+                next_states=conversions.floats(np.stack([t.next_state for t in late])),
+            )
+            self._ask("linearizations", self._linearize, request, self._got_linearizations)
+
+    def _may_ask(self, what: str, client: Any) -> bool:
+        """One request at a time; one that is not answered is given up after a while."""
+        if what in self._requests:
+            future, asked_at = self._requests[what]
+            if time.monotonic() - asked_at < ANSWER_TIMEOUT:
+                return False
+            del self._requests[what]
+            client.remove_pending_request(future)
+            self._counters[f"requests for {what} unanswered"] += 1
+        return bool(client.service_is_ready())
+
+    def _ask(self, what: str, client: Any, request: Any, answered: Any) -> None:
+        self._counters[f"requests for {what}"] += 1
+        future = client.call_async(request)
+        self._requests[what] = future, time.monotonic()
+        future.add_done_callback(answered)
+
+    def _got_transitions(self, future: Future) -> None:
+        self._requests.pop("transitions", None)
+        answer = future.result()
+        if answer is None or answer.error:
+            self._counters["requests for transitions refused"] += 1
+            return
+        self._counters["transitions fetched"] += len(answer.transitions)
+        for message in answer.transitions:
+            self._on_transition(message)
+        self._thread.history_begins_at(answer.oldest)
+
+    def _got_linearizations(self, future: Future) -> None:
+        self._requests.pop("linearizations", None)
+        answer = future.result()
+        if answer is None or answer.error:
+            self._counters["requests for linearizations refused"] += 1
+            return
+        self._counters["linearizations fetched"] += len(answer.linearizations)
+        for message in answer.linearizations:
+            self._on_linearization(message)
+
+    # --- out --------------------------------------------------------------------------------
+
+    def _publish_policy(self, learner: Learner) -> None:
+        message = Policy(
+            run=self.run,
+            version=learner.version,
+            hash=learner.policy_hash,
+            spec_hash=self._system.spec_hash,
+            onnx=learner.policy,
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._policy.publish(message)
+
+    def _publish_pace(self, credit: Credit) -> None:
+        self._pace.publish(
+            conversions.write_pace(credit, self.run, self.get_clock().now().to_msg())
+        )
+
+    def _publish_status(self) -> None:
+        thread, learner, now = self._thread, self._thread.learner, time.monotonic()
+        since, updates = self._rate
+        self._rate = now, learner.updates
+        latest = thread.folder.latest
+        trained = learner.progress.train_transitions
+        message = LearnerStatus(
+            run=self.run,
+            received=thread.received,
+            trained_on=trained,
+            without_jacobian=len(learner.waiting_for_jacobian),
+            backfilled=learner.backfilled,
+            lost=self._counters["transitions lost"],
+            rejected=self._rejected(),
+            updates=learner.updates,
+            updates_per_second=(learner.updates - updates) / max(now - since, 1e-9),
+            updates_per_transition=learner.updates / max(trained, 1),
+            backlog=max(learner.updates_due, 0),
+            policy_version=learner.version,
+            policy_age=now - thread.policy_at,
+            critic_loss=float(latest.get("critic_loss", math.nan)),
+            value_gradient_loss=float(latest.get("value_gradient_loss", math.nan)),
+            actor_loss=float(latest.get("actor_loss", math.nan)),
+            alpha=float(latest.get("alpha", math.nan)),
+            finished=thread.finished,
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._status.publish(message)
+
+    def _rejected(self) -> int:
+        return sum(count for name, count in self._counters.items() if " rejected: " in name)
+
+    def _health(self) -> Health:
+        thread, learner, now = self._thread, self._thread.learner, time.monotonic()
+        values = {
+            "transitions": learner.progress.train_transitions,
+            "updates": learner.updates,
+            "updates due": max(learner.updates_due, 0),
+            "messages waiting": thread.waiting,
+            "policy version": learner.version,
+            "policy age (s)": now - thread.policy_at,
+            "rows without Jacobian": len(learner.waiting_for_jacobian),
+            "invalid Jacobians": learner.invalid_jacobians,
+        }
+        if thread.finished:
+            return Health("ok", "finished", values)
+        if thread.wanted_linearizations:
+            return Health("warning", "Jacobians are late: is the Jacobian server there?", values)
+        if self._needs_jacobians and not self._linearize.service_is_ready():
+            return Health("warning", "no Jacobian server", values)
+        if thread.wanted_transitions:
+            first, last = thread.wanted_transitions
+            return Health("warning", f"transitions {first} to {last} are missing", values)
+        if self._last_transition is None or now - self._last_transition > SILENT:
+            return Health("ok", "no transitions at the moment", values)
+        return Health("ok", "learning", values)
+
+
+def _one_thread(device: str) -> None:
+    """Leaves the other cores to the action path; small matrices gain nothing from threads."""
+    import torch
+
+    if device == "cpu":
+        torch.set_num_threads(1)
+
+
+def main() -> int:
+    """Entry point."""
+    return process.run(LearnerNode)

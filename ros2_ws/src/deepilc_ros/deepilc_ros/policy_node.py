@@ -1,0 +1,256 @@
+"""Answers observations with actions; swaps policies between two of them."""
+
+import queue
+import threading
+import time
+from collections import Counter, deque
+from pathlib import Path
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from deepilc.policy import Policy as LoadedPolicy
+from deepilc.policy import choose_action
+from deepilc.transition import Mode
+from deepilc_msgs.msg import Action, Observation, Policy
+from deepilc_ros import conversions, parameters, process
+from deepilc_ros.diagnostics import Diagnostics, Health
+from deepilc_ros.lifecycle import bring_up, guarded
+from deepilc_ros.parameters import Setting
+from deepilc_ros.policy_store import PolicyStore
+from deepilc_ros.qos import LATCHED, LOCKSTEP, NEWEST, PACINGS, REAL_TIME, newest_for
+from deepilc_ros.run_name import RUN, run_name
+from sims import registry
+
+SETTINGS = (
+    RUN,
+    Setting("autostart", False, "Configure and activate at start: for simulation."),
+    Setting(
+        "pacing",
+        LOCKSTEP,
+        "The same as the bridge's. lockstep: wait for the version that the observation asks for; "
+        "real_time: act with the newest at once.",
+        choices=PACINGS,
+    ),
+    Setting(
+        "policy_path",
+        "",
+        "File that the last accepted policy is kept in and that the node starts from. Empty: "
+        "policies/accepted.onnx in the run folder, if there is one.",
+    ),
+    Setting("versions_kept", 4, "Policy versions held at a time.", low=1, high=100),
+)
+QUEUED_POLICIES = 8
+
+
+class PolicyNode(LifecycleNode):
+    """Lifecycle node around a `PolicyStore` and `choose_action`."""
+
+    def __init__(self) -> None:
+        super().__init__("policy")
+        parameters.declare_run_settings(self)
+        self._values = parameters.declare(self, SETTINGS)
+        parameters.refuse_unknown(self)
+        self._config = parameters.run_settings(self)
+        self._system = registry.get(self._config.system)
+        self.run = run_name(self._values["run"])
+        self._pacing = self._values["pacing"]
+        self._lock = threading.Lock()
+        self._active = False
+        self._store: PolicyStore | None = None
+        self._loader: threading.Thread | None = None
+        self._held: tuple[Observation, float] | None = None
+        self._latencies: deque[float] = deque(maxlen=1000)
+        self._counters: Counter[str] = Counter()
+
+    # --- process ----------------------------------------------------------------------------
+
+    finished = False
+
+    def start(self) -> None:
+        """Brings the node up if `autostart` is set."""
+        if self._values["autostart"]:
+            bring_up(self)
+
+    def after_events(self) -> None:
+        """Nothing to do between events."""
+
+    def close(self) -> None:
+        """Ends the loader."""
+        self._stop_loader()
+
+    # --- lifecycle --------------------------------------------------------------------------
+
+    @guarded
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Loads the policy of last time and begins to listen for newer ones."""
+        self._store = PolicyStore(
+            self._system,
+            self.run,
+            keep=self._values["versions_kept"],
+            in_order=self._pacing == REAL_TIME,
+            path=self._path(),
+        )
+        self._counters = self._store.counters
+        self._queue: queue.Queue[Policy | None] = queue.Queue(QUEUED_POLICIES)
+        self._loader = threading.Thread(target=self._load, name="policy-loader", daemon=True)
+        self._loader.start()
+        self._actions = self.create_lifecycle_publisher(Action, "action", NEWEST)
+        self._inputs = [
+            self.create_subscription(
+                Observation, "observation", self._on_observation, newest_for(self._pacing)
+            ),
+            self.create_subscription(Policy, "policy", self._on_policy, LATCHED),
+        ]
+        self._diagnostics = Diagnostics(self, self.run, self._health, self._counters)
+        return TransitionCallbackReturn.SUCCESS
+
+    @guarded
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Begins to answer."""
+        self._active = True
+        return super().on_activate(state)
+
+    @guarded
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Answers no more; the bridge makes the system safe."""
+        self._active = False
+        self._held = None
+        return super().on_deactivate(state)
+
+    @guarded
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Removes everything that `on_configure` made."""
+        self._stop_loader()
+        self._diagnostics.destroy()
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self.destroy_lifecycle_publisher(self._actions)
+        self._store = None
+        return TransitionCallbackReturn.SUCCESS
+
+    # --- observations -----------------------------------------------------------------------
+
+    def _on_observation(self, message: Observation) -> None:
+        received = time.perf_counter()
+        if not self._active:
+            return
+        if message.run != self.run:
+            self._counters["observations rejected: another run"] += 1
+        elif message.spec_hash != self._system.spec_hash:
+            self._counters["observations rejected: another specification"] += 1
+        else:
+            with self._lock:
+                self._held = None  # a newer observation makes the one that waits worthless
+                self._answer(message, received)
+
+    def _answer(self, message: Observation, received: float) -> None:
+        """Acts, or holds the observation until the version that it asks for is here."""
+        assert self._store is not None
+        try:
+            observation = conversions.read_observation(message, self._system)
+        except ValueError as error:
+            self._counters[f"observations rejected: {error}"] += 1
+            return
+        policy = self._store.get(message.policy_version)
+        if policy is None and (message.policy_version or observation.mode is not Mode.WARMUP):
+            self._held = message, received
+            self._counters["observations that waited for a policy"] += 1
+            return
+        action = choose_action(policy, observation, self._config.seed, self._system)
+        self._publish(message, action, policy, received)
+
+    def _publish(
+        self,
+        message: Observation,
+        action: np.ndarray,
+        policy: LoadedPolicy | None,
+        received: float,
+    ) -> None:
+        answer = Action(
+            run=self.run,
+            number=message.number,
+            episode=message.episode,
+            step=message.step,
+            mode=message.mode,
+            spec_hash=self._system.spec_hash,
+            action=conversions.floats(action),
+        )
+        if policy is not None:
+            own = policy.run == self.run
+            answer.policy_version = policy.version if own else 0
+            answer.policy_hash = policy.hash
+        answer.header.stamp = self.get_clock().now().to_msg()
+        answer.latency = time.perf_counter() - received
+        self._actions.publish(answer)
+        self._latencies.append(answer.latency)
+
+    # --- policies ---------------------------------------------------------------------------
+
+    def _on_policy(self, message: Policy) -> None:
+        while True:
+            try:
+                self._queue.put_nowait(message)
+                return
+            except queue.Full:
+                try:
+                    self._queue.get_nowait()
+                    self._counters["policies dropped: queue full"] += 1
+                except queue.Empty:
+                    pass
+
+    def _load(self) -> None:
+        """Loads and checks policies off the executor's thread, so that no action waits for it."""
+        store = self._store
+        assert store is not None
+        while (message := self._queue.get()) is not None:
+            rejected = store.rejection
+            taken = store.offer(
+                bytes(message.onnx), message.run, message.version, message.hash, message.spec_hash
+            )
+            if not taken and store.rejection != rejected:
+                self.get_logger().warning(f"policy rejected, the old one stays: {store.rejection}")
+            with self._lock:
+                held = self._held
+                if taken and held is not None and store.get(held[0].policy_version) is not None:
+                    self._held = None
+                    self._answer(*held)
+
+    def _stop_loader(self) -> None:
+        if self._loader is not None:
+            while True:
+                try:
+                    self._queue.put(None, timeout=0.1)
+                    break
+                except queue.Full:
+                    continue
+            self._loader.join(timeout=5.0)
+            self._loader = None
+
+    def _path(self) -> Path | None:
+        if self._values["policy_path"]:
+            return Path(self._values["policy_path"]).expanduser()
+        folder = Path(self._values["run"]).expanduser() / "policies"
+        return folder / "accepted.onnx" if folder.is_dir() else None
+
+    def _health(self) -> Health:
+        assert self._store is not None
+        newest = self._store.newest
+        values = {
+            "policy version": newest.version if newest else "none",
+            "policy hash": newest.hash[:12] if newest else "none",
+        }
+        if self._latencies:
+            latencies = np.fromiter(self._latencies, float)
+            values["latency p50 (s)"] = float(np.percentile(latencies, 50))
+            values["latency p99 (s)"] = float(np.percentile(latencies, 99))
+        if self._store.rejection:
+            return Health("warning", f"policy rejected: {self._store.rejection}", values)
+        if newest is None:
+            return Health("warning", "no policy yet", values)
+        return Health("ok", "acting" if self._active else "inactive", values)
+
+
+def main() -> int:
+    """Entry point."""
+    return process.run(PolicyNode)
