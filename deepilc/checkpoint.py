@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sims.system import System
 
-__all__ = ["CheckpointWarning", "load", "previous_path", "save"]
+__all__ = ["CheckpointWarning", "check_system", "load", "previous_path", "save"]
 
 FORMAT = "deepilc-checkpoint-1"
 
@@ -126,11 +126,16 @@ def load(
             stacklevel=2,
         )
     if system is not None:
-        _check_system(path, metadata, system)
+        check_system(path, metadata, system)
     return tensors, metadata
 
 
-def _check_system(path: Path, metadata: Mapping[str, Any], system: "System") -> None:
+def check_system(path: str | Path, metadata: Mapping[str, Any], system: "System") -> None:
+    """Compare a checkpoint's metadata with a system.
+
+    Raises:
+        UserError: Another system, or another specification of it.
+    """
     if metadata["system"] != system.name:
         raise UserError(
             f"checkpoint {path} is of system {metadata['system']!r}, not of {system.name!r}; "

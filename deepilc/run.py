@@ -11,6 +11,7 @@ import math
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -247,6 +248,17 @@ class RunFolder:
         self.episodes.truncate(lambda row: _number(row, "episode") < episode)
         self.metrics.truncate(lambda row: _number(row, "transitions") <= transitions)
         self._purge = transitions + 1
+
+    def discard_if_unused(self) -> None:
+        """Remove the folder if it holds nothing but what `create` wrote."""
+        self.close()
+        made = {"README.txt", "run.json", "config.yaml", "checkpoints", "policies"}
+        folders = [self.path / "checkpoints", self.path / "policies"]
+        entries = list(self.path.iterdir())
+        if {entry.name for entry in entries} <= made and not any(
+            list(folder.iterdir()) for folder in folders if folder.is_dir()
+        ):
+            shutil.rmtree(self.path)
 
     def close(self) -> None:
         """Close the writers; harmless if called twice."""

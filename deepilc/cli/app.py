@@ -81,7 +81,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return EXIT_USER_ERROR  # the help has been shown
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "deepilc"
-        return report(UserError(f"{error.format_message()} See `{command} --help`."))
+        message = error.format_message().rstrip(".?")
+        return report(UserError(f"{message}. See `{command} --help`"))
     except (typer.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -230,16 +230,22 @@ def _start(
     base: Mapping[str, Any] | None = None,
     initial: Path | None = None,
 ) -> None:
+    from deepilc.device import check_device
     from deepilc.run import RunFolder
 
     resolved = _load(config, set_, preset, given, base or {})
+    check_device(resolved.device)
     run = RunFolder.create(
         out,
         name=f"{command}-{resolved.system}",
         config=resolved.model_dump(mode="json"),
         about={"kind": command, "initial": None if initial is None else str(initial.resolve())},
     )
-    _run(resolved, run, initial=initial, resume=False)
+    try:
+        _run(resolved, run, initial=initial, resume=False)
+    except UserError:
+        run.discard_if_unused()
+        raise
 
 
 def _resume(path: Path) -> None:
@@ -301,8 +307,10 @@ def _checkpoint(source: Path) -> Path:
 def _settings_of(checkpoint: Path, preset: str | None) -> dict[str, Any]:
     """Settings that a fine-tuning run takes over from its source."""
     from deepilc import checkpoint as checkpoints
+    from sims import registry
 
     _, metadata = checkpoints.load(checkpoint)
+    checkpoints.check_system(checkpoint, metadata, registry.get(metadata["system"]))
     config = dict(metadata.get("config") or {})
     base: dict[str, Any] = {"system": metadata["system"], "warmup_transitions": 0}
     if preset is None and "agent" in config:
