@@ -1,0 +1,75 @@
+"""The launch file, built with the real `launch` where it is installed."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("launch_ros", reason="launch_ros is not installed (there is no wheel of it)")
+
+from launch.actions import DeclareLaunchArgument
+from launch.launch_description_sources import get_launch_description_from_python_launch_file
+from launch_ros.actions import Node
+
+from deepilc import stack
+from deepilc.errors import UserError
+from deepilc.paths import LAUNCH
+from deepilc_ros import launching
+from launch import LaunchContext
+
+FILE = LAUNCH / "quadrotor_sim.launch.py"
+DEFAULTS = {name: default for name, (default, _) in launching.ARGUMENTS.items()}
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> dict[str, str]:
+    return {**DEFAULTS, "stack": "quadrotor_sim", "run": str(tmp_path / "run")}
+
+
+def nodes_of(entities: list[object]) -> dict[str, Node]:
+    nodes = [entity for entity in entities if isinstance(entity, Node)]
+    for node in nodes:
+        node._perform_substitutions(LaunchContext())
+    return {node.node_name.rpartition("/")[2]: node for node in nodes}
+
+
+def test_every_argument_is_described() -> None:
+    description = get_launch_description_from_python_launch_file(str(FILE))
+    declared = {a.name: a for a in description.entities if isinstance(a, DeclareLaunchArgument)}
+    assert {"namespace", "run", "resume", "log_level", "use_respawn", "use_sim_time"} <= set(
+        declared
+    )
+    assert all(len(argument.description) > 20 for argument in declared.values())
+
+
+def test_it_starts_the_nodes_of_the_stack_file(arguments: dict[str, str]) -> None:
+    nodes = nodes_of(launching.actions(arguments))
+    listed = stack.load("quadrotor_sim").nodes
+    assert set(nodes) == set(listed)
+    for name, node in nodes.items():
+        assert node.node_package == listed[name].package
+        assert node.node_executable == listed[name].executable
+
+
+def test_arguments_reach_stack_and_nodes(arguments: dict[str, str], tmp_path: Path) -> None:
+    changes = {
+        "namespace": "left",
+        "seed": "5",
+        "set": "train.transitions=70; nodes.learner.nice=9",
+    }
+    nodes = nodes_of(launching.actions({**arguments, **changes}))
+    assert all(node.node_name.startswith("/left/") for node in nodes.values())
+    written = stack.load(tmp_path / "run" / "stack.yaml")
+    assert (written.train.seed, written.train.transitions) == (5, 70)
+    assert written.nodes["learner"].nice == 9
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("log_level", "loud"), ("use_respawn", "maybe"), ("seed", "x"), ("stack", "quadrotor_sin")],
+)
+def test_wrong_arguments_are_refused_before_a_run_folder_is_made(
+    arguments: dict[str, str], argument: str, value: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=value):
+        launching.actions({**arguments, argument: value})
+    assert not (tmp_path / "run").exists()
