@@ -154,12 +154,9 @@ def build_messages() -> None:
     """Build deepilc_msgs by plain cmake into `.venv`, which then needs no sourcing."""
     mend_cmake_exports()
     build = STATE / "build" / "deepilc_msgs"
-    if build.exists():  # a removed or renamed message must not stay behind
-        manifest = build / "install_manifest.txt"
-        installed = manifest.read_text().split() if manifest.exists() else []
-        shutil.rmtree(build)
-        for name in installed:
-            Path(name).unlink(missing_ok=True)
+    manifest = build / "install_manifest.txt"
+    before = set(manifest.read_text().split()) if manifest.exists() else set()
+    shutil.rmtree(build, ignore_errors=True)
     run(
         "messages",
         [
@@ -179,6 +176,8 @@ def build_messages() -> None:
         ["cmake", "--build", str(build), "--parallel", str(min(4, os.cpu_count() or 1))],
         ["cmake", "--install", str(build)],
     )
+    for name in before - set(manifest.read_text().split()):  # of a message that is no more
+        Path(name).unlink(missing_ok=True)
 
 
 def install_project() -> None:
