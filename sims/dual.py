@@ -1,5 +1,6 @@
 # ruff: noqa: F811  (overloads)
-# mypy: ignore-errors  (Warp's language: Python syntax, other types)
+# Warp's language has Python's syntax but types of its own.
+# mypy: ignore-errors
 """Dual numbers for Warp kernels: a value together with its derivatives by N inputs.
 
 Dynamics that are written once, with arguments annotated `Any` and with the operators and functions

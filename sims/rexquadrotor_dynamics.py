@@ -1,4 +1,5 @@
-# mypy: ignore-errors  (Warp's language: Python syntax, other types)
+# Warp's language has Python's syntax but types of its own.
+# mypy: ignore-errors
 """Equations of motion of the quadrotor, written once for float32, float64 and dual numbers.
 
 State: position r (m, world ENU), MRP p (body to world), velocity v (m/s, body FLU), rates w (rad/s,
