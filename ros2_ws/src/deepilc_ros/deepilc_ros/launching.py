@@ -109,6 +109,7 @@ def _node(
         package=spec.package,
         executable=spec.executable,
         name=name,
+        exec_name=name,  # what the console calls it
         namespace=namespace,
         parameters=[str(parameters)],
         remappings=list(spec.remappings.items()),
