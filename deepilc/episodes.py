@@ -1,5 +1,6 @@
 """Sums transitions up to episodes: one row of `episodes.csv` each, whoever runs them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from deepilc.transition import Mode, Transition
@@ -58,7 +59,6 @@ class EpisodeSummer:
 
     def __init__(self, train_transitions: int = 0) -> None:
         self.train_transitions = train_transitions
-        self._episode = -1
         self._begin(-1, complete=False)
 
     def add(self, transition: Transition) -> Episode | None:
@@ -83,6 +83,18 @@ class EpisodeSummer:
             interventions=self._interventions,
             complete=self._complete,
         )
+
+    @property
+    def partial(self) -> tuple[int, bool, float, int, int]:
+        """The sums of the episode under way, for `resume`."""
+        return self._episode, self._complete, self._return, self._steps, self._interventions
+
+    def resume(self, train_transitions: int, partial: Sequence[float]) -> None:
+        """Goes on where `partial` was read."""
+        self.train_transitions = train_transitions
+        episode, complete, self._return, steps, interventions = partial
+        self._episode, self._complete = int(episode), bool(complete)
+        self._steps, self._interventions = int(steps), int(interventions)
 
     def _begin(self, episode: int, *, complete: bool) -> None:
         self._episode = episode

@@ -20,6 +20,7 @@ from deepilc import checkpoint, policy_export
 from deepilc import config as configuration
 from deepilc.agent import SAC
 from deepilc.config import TrainConfig
+from deepilc.episodes import Episode, EpisodeSummer
 from deepilc.errors import UserError
 from deepilc.intake import Joined
 from deepilc.plan import Progress
@@ -74,14 +75,19 @@ class Learner:
         self.without_jacobian = 0
         self.backfilled = 0
         self.invalid_jacobians = 0
+        self._summer = EpisodeSummer()
         self._rows_to_backfill: dict[int, int] = {}
         self._updates_in_policy = 0
+        self._updates_in_metrics = 0
         self.policy = self._export()
 
     # --- rows -------------------------------------------------------------------------------
 
-    def add(self, joined: Joined) -> None:
+    def add(self, joined: Joined) -> Episode | None:
         """Takes the next transition.
+
+        Returns:
+            The episode that it ended, if it did.
 
         Raises:
             ValueError: Its number is not the next one.
@@ -92,14 +98,14 @@ class Learner:
                 f"transition {transition.number} came when {self.progress.number} was due"
             )
         self.progress = self.progress.after(transition)
-        if not transition.trains:
-            return
-        row = self.replay.add(transition)
-        if linearization is not None:
-            self._linearize(row, linearization)
-        elif self.config.agent.value_gradient:
-            self.without_jacobian += 1
-            self._rows_to_backfill[transition.number] = row
+        if transition.trains:
+            row = self.replay.add(transition)
+            if linearization is not None:
+                self._linearize(row, linearization)
+            elif self.config.agent.value_gradient:
+                self.without_jacobian += 1
+                self._rows_to_backfill[transition.number] = row
+        return self._summer.add(transition)
 
     def backfill(self, number: int, linearization: Linearization) -> bool:
         """Adds the linearization of a row that was added without one.
@@ -167,8 +173,14 @@ class Learner:
         """SHA-256 of `policy`, hexadecimal."""
         return hashlib.sha256(self.policy).hexdigest()
 
+    @property
+    def updates_since_metrics(self) -> int:
+        """Updates since `metrics` was last called."""
+        return self.updates - self._updates_in_metrics
+
     def metrics(self) -> dict[str, float]:
         """Scalars of the agent since the last call, and counters of the learner."""
+        self._updates_in_metrics = self.updates
         return {
             **self.agent.metrics(),
             "updates": self.updates,
@@ -205,8 +217,10 @@ class Learner:
             "run": self.run,
             "config": self.config.model_dump(mode="json"),
             "progress": {key: int(value) for key, value in progress.items()},
+            "episode": list(self._summer.partial),
             "updates": self.updates,
             "updates_in_policy": self._updates_in_policy,
+            "updates_in_metrics": self._updates_in_metrics,
             "version": self.version,
             "without_jacobian": self.without_jacobian,
             "backfilled": self.backfilled,
@@ -237,6 +251,7 @@ class Learner:
             value = tensors.get(f"progress.{field}")
             progress[field] = None if value is None else value.numpy()
         learner.progress = Progress(**progress)
+        learner._summer.resume(learner.progress.train_transitions, metadata["episode"])
         learner._rows_to_backfill = dict(tensors["rows_to_backfill"].tolist())
         for counter in (
             "updates",
@@ -247,6 +262,7 @@ class Learner:
         ):
             setattr(learner, counter, metadata[counter])
         learner._updates_in_policy = metadata["updates_in_policy"]
+        learner._updates_in_metrics = metadata["updates_in_metrics"]
         learner.policy = tensors["policy"].numpy().tobytes()
         return learner
 

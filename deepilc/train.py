@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepilc.config import TrainConfig
-from deepilc.episodes import Episode, EpisodeSummer
+from deepilc.episodes import Episode
 from deepilc.intake import Joined
 from deepilc.learner import Learner
 from deepilc.policy import Policy, choose_action
@@ -88,7 +88,6 @@ def train(
         progress=learner.progress,
     )
     model = system.model(config.nominal_parameters, method=config.jacobian)
-    summer = EpisodeSummer(learner.progress.train_transitions)
     policy = Policy.load(learner.policy, system)
     keeper = Keeper(learner, run)
     keeper.publish()
@@ -106,8 +105,7 @@ def train(
                 linearization = model.linearize(
                     transition.state, transition.action_applied, transition.next_state
                 )
-            learner.add(Joined(transition, linearization))
-            if (ended := summer.add(transition)) is not None:
+            if (ended := learner.add(Joined(transition, linearization))) is not None:
                 run.add_episode(ended.row)
                 episode = ended
             while learner.updates_due > 0:
@@ -133,7 +131,6 @@ class Keeper:
         self._learner = learner
         self._run = run
         self._saved_at = learner.progress.number
-        self._metrics_at = learner.updates
         self._clock, self._counted = time.monotonic(), learner.updates
         self._rate = 0.0
 
@@ -153,8 +150,7 @@ class Keeper:
         changed = learner.new_policy()
         if changed:
             self.publish()
-        if learner.updates - self._metrics_at >= UPDATES_BETWEEN_METRICS:
-            self._metrics_at = learner.updates
+        if learner.updates_since_metrics >= UPDATES_BETWEEN_METRICS:
             self._measure()
             self._run.add_metrics({**learner.metrics(), "updates_per_second": self._rate})
         if learner.progress.number - self._saved_at >= config.checkpoint_interval:

@@ -63,15 +63,18 @@ def test_a_run_makes_one_update_per_transition_after_the_first_batch(
     uninterrupted: RunFolder,
 ) -> None:
     _, metadata = checkpoint.load(uninterrupted.checkpoint)
-    assert metadata["progress"]["train_transitions"] == 300
-    assert metadata["updates"] == 300 - 32
+    transitions = metadata["progress"]["train_transitions"]
+    assert 300 <= transitions < 400, "the episode under way at 300 is finished"
+    assert metadata["updates"] == transitions - 32
     assert metadata["without_jacobian"] == 0
 
 
 def test_the_folder_holds_every_episode_and_a_policy_that_loads(uninterrupted: RunFolder) -> None:
     rows = read_rows(uninterrupted.path / "episodes.csv")
     modes = [row["mode"] for row in rows]
-    assert modes == ["eval", "warmup", "train", "eval", "train", "eval"]
+    assert modes[:2] == ["eval", "warmup"] and modes[-2:] == ["train", "eval"]
+    assert modes.count("eval") == 3, "at 0, 150 and 300"
+    assert sum(int(row["steps"]) for row in rows if row["mode"] != "eval") >= 300
     assert all(int(row["complete"]) for row in rows)
     policy = Policy.load(uninterrupted.policy, registry.get("rexquadrotor"))
     assert policy.version > 1

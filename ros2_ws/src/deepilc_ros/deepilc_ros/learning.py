@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from deepilc.config import TrainConfig
-from deepilc.episodes import EpisodeSummer
 from deepilc.errors import UserError
 from deepilc.intake import Intake, Joined
 from deepilc.learner import Learner, block_ends
@@ -138,7 +137,6 @@ class LearningThread(threading.Thread):
         self._publish_policy = publish_policy
         self._publish_pace = publish_pace
         self._keeper = Keeper(learner, folder)
-        self._summer = EpisodeSummer(learner.progress.train_transitions)
         self._needs_jacobians = learner.config.agent.value_gradient
         self._intake = Intake(
             learner.progress.number, timing.jacobian_timeout if self._needs_jacobians else None
@@ -276,10 +274,9 @@ class LearningThread(threading.Thread):
         learner, number = self.learner, joined.transition.number
         if number > learner.progress.number:  # lost for ever, and counted
             learner.progress = replace(learner.progress, number=number)
-        learner.add(joined)
-        self.received += 1
-        if (episode := self._summer.add(joined.transition)) is not None:
+        if (episode := learner.add(joined)) is not None:
             self.folder.add_episode(episode.row)
+        self.received += 1
         self._early.discard(number)
 
     # --- in ---------------------------------------------------------------------------------
