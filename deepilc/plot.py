@@ -69,7 +69,7 @@ def curve_of_run(folder: str | Path, label: str = "") -> Curve | None:
         label=label or f"{_kind(run)} ({run.name})",
         transitions=np.array(points, np.float64),
         returns=np.array([[np.mean(evaluations[at]) for at in points]]),
-        zero_shot=points[0] == 0 and run.about.get("initial") is not None,
+        zero_shot=points[0] == 0 and _initial(run) is not None,
         background=(background[:, 0], background[:, 1]),
     )
 
@@ -191,6 +191,20 @@ def _config(run: RunFolder) -> Mapping[str, Any]:
     return run.read_config() if (run.path / "config.yaml").exists() else {}
 
 
+def _initial(run: RunFolder) -> str | None:
+    """The checkpoint that a run started from; runs over ROS 2 name it in their stack."""
+    import yaml
+
+    if (named := run.about.get("initial")) is not None:
+        return str(named)
+    file = run.path / "stack.yaml"
+    if not file.exists():
+        return None
+    nodes = (yaml.safe_load(file.read_text()) or {}).get("nodes", {})
+    found = (node.get("parameters", {}).get("initial") for node in nodes.values())
+    return next((str(initial) for initial in found if initial), None)
+
+
 def _kind(run: RunFolder) -> str:
     config = _config(run)
     agent = config.get("agent") or {}
@@ -200,5 +214,5 @@ def _kind(run: RunFolder) -> str:
 
 def _identity(run: RunFolder) -> str:
     config = {key: value for key, value in _config(run).items() if key != "seed"}
-    start = run.about.get("initial") is not None
+    start = _initial(run) is not None
     return json.dumps([config, start], sort_keys=True) if config else str(run.path)

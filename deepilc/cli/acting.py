@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from deepilc.cli import options
+from deepilc.cli.text import add_command
 from deepilc.errors import UserError
 
 PANEL = "Use what was learned"
@@ -18,9 +19,9 @@ PolicySource = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    app.command("eval", rich_help_panel=PANEL)(evaluate)
-    app.command(rich_help_panel=PANEL)(export)
-    app.command(rich_help_panel=PANEL)(plot)
+    add_command(app, evaluate, PANEL, name="eval")
+    add_command(app, export, PANEL)
+    add_command(app, plot, PANEL)
 
 
 def evaluate(

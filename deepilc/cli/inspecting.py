@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from deepilc.cli import options
+from deepilc.cli.text import add_command
 from deepilc.errors import UserError
 
 PANEL = "Look closer"
@@ -13,8 +14,8 @@ PANEL = "Look closer"
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    app.command(rich_help_panel=PANEL)(systems)
-    app.command(rich_help_panel=PANEL)(bench)
+    add_command(app, systems, PANEL)
+    add_command(app, bench, PANEL)
 
 
 def systems(

@@ -1,23 +1,21 @@
 """`up` and `sim`: the nodes over ROS 2."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from deepilc.cli import options
+from deepilc.cli.text import add_command
 from deepilc.errors import EXIT_INTERRUPTED, UserError
 
 PANEL = "Run over ROS 2"
+_FOLDER = "run folder: "
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    app.command(rich_help_panel=PANEL)(up)
-    app.command(
-        rich_help_panel=PANEL,
-        add_help_option=False,
-        context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
-    )(sim)
+    add_command(app, up, PANEL)
+    add_command(app, sim, PANEL)
 
 
 def up(
@@ -112,8 +110,77 @@ def up(
     raise typer.Exit(code)
 
 
-def sim(context: typer.Context) -> None:
-    """Pre-train, fine-tune over ROS 2, evaluate, draw: the whole story in minutes."""
+def sim(
+    pretrain_transitions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Transitions in the nominal model; they cost no robot time.",
+            rich_help_panel=options.SETTING_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    finetune_transitions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Transitions with the real parameters, over ROS 2.",
+            rich_help_panel=options.SETTING_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    episodes: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Fixed start states of the evaluations before and after.",
+            rich_help_panel=options.SETTING_PANEL,
+            show_default=False,
+        ),
+    ] = None,
+    seed: options.Seed = None,
+    set_: options.Set = None,
+    out: options.Out = None,
+    resume: options.Resume = None,
+) -> None:
+    """Pre-train, fine-tune over ROS 2, compare with plain SAC, draw: the main job.
+
+    Pre-trains in the nominal model, then starts the four nodes with the real parameters, measures
+    the zero-shot return, fine-tunes online, measures again. Leaves a table, a learning curve and an
+    animation in one new run folder. Ctrl-C at any time; --resume goes on.
+
+    For example:
+
+        deepilc sim
+
+        deepilc sim --seed 1 --out runs/sim-1
+
+        deepilc sim --resume runs/sim-1
+    """
     from deepilc import sim_job
 
-    raise typer.Exit(sim_job.main(context.args))
+    given: dict[str, Any] = {
+        "pretrain_transitions": pretrain_transitions,
+        "finetune_transitions": finetune_transitions,
+        "evaluation_episodes": episodes,
+        "seed": seed,
+        "overrides": tuple(set_) if set_ else None,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    if resume is not None and (given or out is not None):
+        raise UserError(
+            "--resume goes on with the settings of that run; leave out all other options"
+        )
+    folder: list[str] = []
+
+    def report(line: str) -> None:
+        if line.startswith(_FOLDER):
+            folder.append(line.removeprefix(_FOLDER).strip())
+        typer.echo(line)
+
+    try:
+        sim_job.run(None if resume else sim_job.Job(**given), out, resume, report)
+    except KeyboardInterrupt:
+        where = f"; go on with: deepilc sim --resume {folder[0]}" if folder else ""
+        typer.echo(f"interrupted and saved{where}")
+        raise typer.Exit(EXIT_INTERRUPTED) from None

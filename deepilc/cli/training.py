@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deepilc.cli import options
+from deepilc.cli.text import add_command
 from deepilc.errors import EXIT_INTERRUPTED, UserError
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ Source = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
-    app.command(rich_help_panel=PANEL)(train)
-    app.command(rich_help_panel=PANEL)(pretrain)
-    app.command(rich_help_panel=PANEL)(finetune)
-    app.command(rich_help_panel=PANEL)(settings)
+    add_command(app, train, PANEL)
+    add_command(app, pretrain, PANEL)
+    add_command(app, finetune, PANEL)
+    add_command(app, settings, PANEL)
 
 
 def train(

@@ -1,0 +1,194 @@
+"""The commands end to end, with small networks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepilc.cli.app import run
+from deepilc.run import RunFolder
+from deepilc.table import read_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+SMALL = [
+    *("--set", "agent.critic_hidden=16", "--set", "agent.actor_hidden=16"),
+    *("--set", "batch_size=32", "--set", "evaluation_episodes=2"),
+    *("--set", "evaluation_interval=150", "--set", "updates_per_transition=4"),
+]
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "pre"
+    more = ["--set", "warmup_transitions=100", "--set", "checkpoint_interval=100"]
+    assert run(["pretrain", "--transitions", "300", *SMALL, *more, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def finetuned(pretrained) -> Path:
+    out = pretrained.parent / "fine"
+    arguments = ["finetune", "--from", pretrained, "--transitions", 200, "--out", out]
+    assert run([*map(str, arguments), "--set", "evaluation_interval=100"]) == 0
+    return out
+
+
+def evaluations(folder: Path) -> list[dict[str, str]]:
+    return [row for row in read_rows(folder / "episodes.csv") if row["mode"] == "eval"]
+
+
+def test_pretraining_happens_in_the_nominal_model_with_randomised_parameters(pretrained):
+    config = RunFolder.resume(pretrained).read_config()
+    assert (config["parameters"], config["randomise"]) == ("nominal", 0.15)
+    rows = read_rows(pretrained / "episodes.csv")
+    assert {row["mode"] for row in rows} == {"warmup", "train", "eval"}
+    assert int(rows[-1]["transitions"]) >= 300
+    assert len(evaluations(pretrained)) == 2 * 3
+    for file in ("learning_curve.png", "checkpoints/latest.safetensors", "policies/latest.onnx"):
+        assert (pretrained / file).stat().st_size > 1000
+
+
+def test_finetuning_starts_from_the_source_policy_in_the_real_world(pretrained, finetuned):
+    config = RunFolder.resume(finetuned).read_config()
+    assert (config["parameters"], config["randomise"]) == ("real", 0.0)
+    assert config["agent"] == RunFolder.resume(pretrained).read_config()["agent"]
+    assert all(row["mode"] != "warmup" for row in read_rows(finetuned / "episodes.csv"))
+    from deepilc.artefact import find_policy
+
+    source = find_policy(pretrained / "checkpoints" / "latest.safetensors")
+    first = find_policy(finetuned / "policies" / "000001.onnx")
+    states = np.random.default_rng(0).normal(size=(5, 12)).astype(np.float32)
+    np.testing.assert_allclose(first.act(states), source.act(states), atol=1e-5)
+
+
+def test_eval_of_a_policy_against_itself_gains_nothing(finetuned, capsys):
+    capsys.readouterr()
+    arguments = ["eval", str(finetuned), "--against", str(finetuned), "--episodes", "3", "--json"]
+    assert run(arguments) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["gain"] == {"mean": 0.0, "low": 0.0, "high": 0.0}
+    assert result["mean"] == pytest.approx(np.mean(result["returns"]))
+    assert (result["system"], result["parameters"], result["episodes"]) == (
+        "rexquadrotor",
+        "real",
+        3,
+    )
+
+
+def test_eval_agrees_with_the_evaluation_of_the_run(finetuned, capsys):
+    """The zero-shot policy, evaluated afterwards, from the same start states."""
+    capsys.readouterr()
+    first = finetuned / "policies" / "000001.onnx"
+    assert run(["eval", str(first), "--episodes", "2", "--json"]) == 0
+    returns = json.loads(capsys.readouterr().out)["returns"]
+    recorded = [float(row["return"]) for row in evaluations(finetuned)[:2]]
+    np.testing.assert_allclose(returns, recorded, rtol=1e-3)
+
+
+def test_export_gives_the_policy_of_the_run(finetuned, tmp_path, capsys):
+    assert run(["export", str(finetuned), "--out", str(tmp_path / "p.onnx")]) == 0
+    assert (tmp_path / "p.onnx").read_bytes() == RunFolder.resume(finetuned).policy.read_bytes()
+    assert "for rexquadrotor, sha256" in capsys.readouterr().out
+
+
+def test_config_of_a_run_repeats_it(pretrained, tmp_path):
+    again = tmp_path / "again"
+    arguments = ["train", "--config", pretrained / "config.yaml", "--out", again]
+    assert run([str(argument) for argument in arguments]) == 0
+    columns = ("episode", "mode", "return", "steps", "transitions")
+
+    def table(folder: Path) -> list[list[str]]:
+        return [[row[c] for c in columns] for row in read_rows(folder / "episodes.csv")]
+
+    assert table(again) == table(pretrained)
+
+
+def test_interrupted_anywhere_the_resumed_run_is_the_uninterrupted_one(pretrained, tmp_path):
+    out = tmp_path / "cut"
+    command = [sys.executable, "-m", "deepilc", "train"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(
+        [*command, "--config", str(pretrained / "config.yaml"), "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if "transitions: evaluation" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    lines += process.stdout.readlines()
+    assert process.wait(60) == 130, process.stderr.read()
+    assert process.stderr.read() == ""
+    assert lines[-1] == f"interrupted and saved; go on with: deepilc train --resume {out}\n"
+    assert len(evaluations(out)) < 6
+
+    assert run(["train", "--resume", str(out)]) == 0
+    whole, resumed = (read_rows(folder / "episodes.csv") for folder in (pretrained, out))
+    assert len(resumed) == len(whole)
+    # the episode that was cut is marked; all others are the same to the last digit
+    cut = [row for row in resumed if row["complete"] == "0"]
+    assert len(cut) <= 1
+    assert all(row == twin for row, twin in zip(resumed, whole, strict=True) if row not in cut)
+
+
+def test_a_run_that_died_before_its_first_checkpoint_begins_again(pretrained, tmp_path):
+    out = tmp_path / "dead"
+    config = {**RunFolder.resume(pretrained).read_config(), "transitions": 120}
+    folder = RunFolder.create(out, config=config)
+    folder.add_episode({"episode": 0, "mode": "train", "return": 1.0, "transitions": 50})
+    folder.close()
+    assert run(["train", "--resume", str(out)]) == 0
+    numbers = [int(row["episode"]) for row in read_rows(out / "episodes.csv")]
+    assert numbers == list(range(len(numbers)))
+
+
+def test_systems_and_bench_speak_json(capsys):
+    capsys.readouterr()
+    assert run(["systems", "--json"]) == 0
+    systems = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert systems[0]["system"] == "rexquadrotor" and len(systems[0]["state_names"]) == 12
+    assert {"nominal", "real", "published"} <= set(systems[0]["parameter_sets"])
+    assert run(["bench", "policy", "--json", "--set", "seconds=0.1", "--set", "hidden=16"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    keys = {"bench", "metric", "value", "unit", "target", "ok"}
+    assert len(rows) == 4 and all(set(row) == keys for row in rows)
+    judged = [row for row in rows if row["target"]]
+    assert [row["ok"] for row in judged] == [row["value"] <= 0.5 for row in judged]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        *("train", "pretrain", "finetune", "settings", "eval", "export", "plot"),
+        *("systems", "bench", "up", "sim"),
+    ],
+)
+def test_help_explains_every_option(command, capsys):
+    capsys.readouterr()
+    assert run([*command.split(), "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "Usage: deepilc" in text
+    if command:
+        assert f"deepilc {command}" in text.split("For example:")[1]
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from deepilc.cli.app import run; run(['--help']); "
+        "heavy = {'torch', 'warp', 'onnx', 'onnxruntime', 'matplotlib'} & set(sys.modules);"
+        " sys.exit(repr(heavy) if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
