@@ -198,7 +198,11 @@ class Drive(ABC):
         transition = self.world.apply(
             answer.action, answer.policy_version, action_latency=latency, action_age=age
         )
-        self._emit(transition, answer.policy_hash)
+        self._made(transition, answer.policy_hash)
+
+    def _made(self, transition: Transition, policy_hash: str) -> None:
+        """Hands on a new transition."""
+        self._emit(transition, policy_hash)
 
 
 class LockstepDrive(Drive):
@@ -303,6 +307,9 @@ class RealTimeDrive(Drive):
     by the safe action if none came in time, and the next observation goes out. An episode begins
     only once the policy node has answered its first observation.
 
+    A transition goes out only when the next action is there: until then nobody but the policy node
+    has anything to do, so that it need not share the processor.
+
     Args:
         silent_periods: Periods without an answer after which the bridge stops safely.
         auto_rearm: Whether an answer ends a safe stop that silence caused (simulation only; on
@@ -323,6 +330,7 @@ class RealTimeDrive(Drive):
         self._answer: Answer | None = None
         self._answered_at = 0.0
         self._silent = 0
+        self._unsent: tuple[Transition, str] | None = None
         self._nothing = np.full(world_actions(self.world), np.nan, np.float32)
 
     def credit(self, credit: Credit, now: float) -> None:
@@ -345,9 +353,21 @@ class RealTimeDrive(Drive):
         self._answer = None
         if next_observation is None:
             self._observation = None
+            self.flush()
             self._set(State.FINISHED)
             return
         self._ask(next_observation, now)
+
+    def flush(self) -> None:
+        """Sends the transition that waits for the next action."""
+        if self._unsent is not None:
+            transition, policy_hash = self._unsent
+            self._unsent = None
+            self._emit(transition, policy_hash)
+
+    def _made(self, transition: Transition, policy_hash: str) -> None:
+        self.flush()
+        self._unsent = transition, policy_hash
 
     def _holds(self, observation: Observation) -> bool:
         """Whether the world waits: at the start, and between episodes of a safe stop."""
@@ -362,7 +382,7 @@ class RealTimeDrive(Drive):
             transition = self.world.apply(
                 self._nothing, fault=f"safe stop: {self.reason}", action_latency=float("nan")
             )
-            self._emit(transition, "")
+            self._made(transition, "")
         elif answer is not None:
             self._silent = 0
             self._apply(answer, self._answered_at - self._sent_at, now - self._answered_at)
@@ -373,7 +393,7 @@ class RealTimeDrive(Drive):
             transition = self.world.apply(
                 self._nothing, fault="no action before the deadline", action_latency=float("nan")
             )
-            self._emit(transition, "")
+            self._made(transition, "")
             if self._silent >= self.silent_periods:
                 silent = self._silent
                 self._set(State.SAFE_STOP, f"policy node silent for {silent} periods")
@@ -393,6 +413,7 @@ class RealTimeDrive(Drive):
         self._answer, self._answered_at, self._silent = answer, now, 0
         if self.state is State.ARMED:
             self._set(State.RUNNING)
+        self.flush()
 
     def _rearmed(self, now: float) -> None:
         self._silent = 0

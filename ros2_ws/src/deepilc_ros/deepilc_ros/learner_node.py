@@ -21,6 +21,7 @@ from deepilc_ros.learning import LearningThread, Timing, open_learner
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import LATCHED, LOCKSTEP, PACINGS, ROWS
 from deepilc_ros.run_name import RUN, run_name
+from deepilc_ros.status_file import write_status
 
 SETTINGS = (
     RUN,
@@ -53,6 +54,7 @@ STATUS_PERIOD = 0.5  # s
 ANSWER_TIMEOUT = 2.0  # s until a service is asked again
 SHUTDOWN_GRACE = 60.0  # s for the last update and the checkpoint
 SILENT = 2.0  # s
+LAST_WORD = 2.0  # s to wait for the bridge to say that it has finished
 
 
 class LearnerNode(Node):
@@ -78,6 +80,8 @@ class LearnerNode(Node):
         self._counters: Counter[str] = Counter()
         self._requests: dict[str, tuple[Future, float]] = {}
         self._last_transition: float | None = None
+        self._bridge: BridgeStatus | None = None
+        self._ended_at: float | None = None
         self._rate = (time.monotonic(), learner.updates)
         self._updates_at_start = learner.updates
         self._thread = LearningThread(
@@ -94,8 +98,14 @@ class LearnerNode(Node):
 
     @property
     def finished(self) -> bool:
-        """Whether the plan is complete, or the learner failed."""
-        return not self._thread.is_alive()
+        """Whether the plan is complete and the bridge has said so, or the learner failed."""
+        if self._thread.is_alive():
+            return False
+        self._ended_at = self._ended_at or time.monotonic()
+        bridge = self._bridge
+        heard = bridge is not None and bridge.state == BridgeStatus.FINISHED
+        failed = self._thread.failure is not None
+        return heard or failed or time.monotonic() - self._ended_at > LAST_WORD
 
     def start(self) -> None:
         """Starts to learn."""
@@ -163,6 +173,7 @@ class LearnerNode(Node):
 
     def _on_bridge(self, message: BridgeStatus) -> None:
         if message.run == self.run:
+            self._bridge = message
             self._thread.bridge_at(message.number)
 
     # --- what is missing --------------------------------------------------------------------
@@ -270,6 +281,8 @@ class LearnerNode(Node):
         )
         message.header.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)
+        if self._bridge is not None:
+            write_status(thread.folder.path / "status.json", message, self._bridge)
 
     def _rejected(self) -> int:
         return sum(count for name, count in self._counters.items() if " rejected: " in name)

@@ -1,0 +1,48 @@
+"""`status.json` in the run folder: what the stack does now, for whoever looks without ROS."""
+
+import json
+import os
+from pathlib import Path
+
+from deepilc_msgs.msg import BridgeStatus, LearnerStatus
+
+__all__ = ["write_status"]
+
+
+def write_status(path: Path, learner: LearnerStatus, bridge: BridgeStatus) -> None:
+    """Replaces the file; a reader sees the old or the new content.
+
+    Args:
+        path: The file.
+        learner: Newest status of the learner.
+        bridge: Newest status of the bridge.
+    """
+    content = {
+        "bridge_time": bridge.header.stamp.sec + 1e-9 * bridge.header.stamp.nanosec,
+        "bridge_state": bridge.state,
+        "number": bridge.number,
+        "train_transitions": bridge.train_transitions,
+        "episode": bridge.episode,
+        "misses": bridge.misses,
+        "safe_actions": bridge.safe_actions,
+        "rejected_actions": bridge.rejected_actions,
+        "interventions": bridge.interventions,
+        "resent": bridge.resent,
+        "action_latency_p50": bridge.action_latency_p50,
+        "action_latency_p99": bridge.action_latency_p99,
+        "received": learner.received,
+        "updates": learner.updates,
+        "updates_per_second": learner.updates_per_second,
+        "updates_per_transition": learner.updates_per_transition,
+        "backlog": learner.backlog,
+        "policy_version": learner.policy_version,
+        "policy_age": learner.policy_age,
+        "without_jacobian": learner.without_jacobian,
+        "lost": learner.lost,
+        "rejected": learner.rejected,
+        "drops": learner.lost + learner.rejected + bridge.misses,
+        "finished": learner.finished,
+    }
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    os.replace(temporary, path)
