@@ -249,8 +249,8 @@ class Replay:
         here = (self.state_size, self.action_size, self.capacity)
         if sizes != here:
             raise UserError(
-                f"the saved replay has (states, actions, capacity) = {sizes}, here they are {here}; "
-                "resume with the configuration of the saved run"
+                f"the saved replay has (states, actions, capacity) = {sizes}, here they are "
+                f"{here}; resume with the configuration of the saved run"
             )
         filled = len(state["rows"])
         self._rows[:filled] = state["rows"].to(self.device)

@@ -8,11 +8,11 @@ Its input gradient needs one product with W2 more than its value:
 
     d2 = dq/da2 = w3 (1 - h2^2),  d1 = dq/da1 = (W2' d2) (1 - h1^2),  dq/dx = W1' d1
 
-The derivative of a loss on q *and* on dq/dx with respect to the weights follows from the tangent of
-q in a direction v: sum_b v_b.dq/dx_b is the derivative of sum_b q(x_b + t v_b) at t = 0, so one
-tangent pass forward and one pass back give it, without a graph (`CriticPass.loss_gradient`). Counted
-in products of (N, H) with (H, H) per critic: value 1, input gradient 1, tangent 1, weights 2,
-back 1. This is the minimum for these losses.
+The derivative of a loss on q *and* on dq/dx with respect to the weights follows from the tangent
+of q in a direction v: sum_b v_b.dq/dx_b is the derivative of sum_b q(x_b + t v_b) at t = 0, so one
+tangent pass forward and one pass back give it, without a graph (`CriticPass.loss_gradient`).
+Counted in products of (N, H) with (H, H) per critic: value 1, input gradient 1, tangent 1,
+weights 2, back 1. This is the minimum for these losses.
 
 Both critics lie side by side in every tensor: weights (2, ...), activations (2, N, H). All weights
 are views of one flat tensor, so the optimiser and the target update are one operation each.

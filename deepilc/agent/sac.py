@@ -232,7 +232,7 @@ class SAC:
         return q[1] < q[0], torch.minimum(q[0], q[1])
 
     def _log_probability(self, rows: slice) -> torch.Tensor:
-        """log pi (N,) as entropy counts it: of scaled actions, or of physical ones."""
+        """Log pi (N,) as entropy counts it: of scaled actions, or of physical ones."""
         return self._actor_pass.log_probability[rows] - self.scaling.log_density_offset
 
     # --- acting -----------------------------------------------------------------------------

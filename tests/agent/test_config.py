@@ -1,0 +1,54 @@
+"""Settings: presets, ranges, and that reading them costs no import of torch."""
+
+import subprocess
+import sys
+
+import pytest
+from pydantic import ValidationError
+
+from deepilc.agent import PRESETS, AgentConfig, preset
+from deepilc.errors import UserError
+
+
+def test_default_preset_is_the_default():
+    assert preset("default") == AgentConfig()
+
+
+def test_paper_preset_has_the_numbers_of_section_5_2():
+    paper = preset("paper")
+    assert (paper.critic_hidden, paper.actor_hidden, paper.alpha) == (512, 256, 0.2)
+    assert (paper.zeta_state, paper.zeta_action, paper.coefficient_interval) == (0.5, 0.5, 20)
+    assert paper.target_gradient == "policy" and not paper.scaling
+
+
+def test_published_preset_departs_from_the_paper_where_the_code_does():
+    published = preset("published")
+    assert published.critic_hidden == 256
+    assert published.target_gradient == "constant_action"
+    assert published.masked_rows == "zeros" and published.median_update == "per_critic"
+
+
+def test_unknown_preset_names_the_allowed_ones():
+    with pytest.raises(UserError, match="papre") as caught:
+        preset("papre")
+    assert all(name in str(caught.value) for name in PRESETS)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"critic_hiden": 64}, {"discount": 1.0}, {"zeta_state": -0.1}, {"policy": "softmax"},
+     {"coefficient_interval": 0}, {"alpha": float("nan")}],
+)  # fmt: skip
+def test_misspelt_key_or_value_out_of_range_is_refused(settings):
+    with pytest.raises(ValidationError, match=next(iter(settings))):
+        AgentConfig(**settings)
+
+
+def test_every_setting_is_described():
+    for name, field in AgentConfig.model_fields.items():
+        assert field.description and len(field.description) > 20, name
+
+
+def test_reading_settings_imports_no_torch():
+    code = "import sys; from deepilc.agent import AgentConfig; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
