@@ -1,10 +1,8 @@
 """Mistakes of the user, and how a command reports them: one line, exit code 2, no traceback."""
 
-import functools
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import ParamSpec, TypeVar
 
 from sims.errors import UserError
 
@@ -12,16 +10,12 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_USER_ERROR",
     "UserError",
-    "one_line_errors",
     "report",
     "suggestion",
 ]
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def suggestion(word: str, allowed: Iterable[str]) -> str:
@@ -45,16 +39,3 @@ def report(error: BaseException) -> int:
     """
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
     return EXIT_USER_ERROR
-
-
-def one_line_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a command: a `UserError` ends the process with one line and exit code 2."""
-
-    @functools.wraps(function)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except UserError as error:
-            raise SystemExit(report(error)) from None
-
-    return wrapper

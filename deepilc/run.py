@@ -151,12 +151,19 @@ class RunFolder:
             UserError: It is not a run folder.
         """
         path = Path(path).expanduser()
+        if inner := sorted(file.parent.name for file in path.glob("*/run.json")):
+            raise UserError(f"{path} holds several runs; give one of them: {', '.join(inner)}")
         if not (path / "run.json").is_file():
             raise UserError(
                 f"{path} is not a run folder (no run.json in it); "
                 "give a folder that train, pretrain, finetune or sim has made"
             )
         return cls(path.resolve())
+
+    @property
+    def is_of_a_stack(self) -> bool:
+        """Whether nodes over ROS 2 made this run."""
+        return (self.path / "stack.yaml").exists()
 
     @property
     def checkpoint(self) -> Path:

@@ -9,6 +9,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from deepilc.errors import UserError
+
 __all__ = ["Table", "read_rows"]
 
 
@@ -35,7 +37,17 @@ class Table:
         self._file: TextIO | None = None
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Add one row."""
+        """Add one row.
+
+        Raises:
+            UserError: The disk is full or not writable; the rows before stay.
+        """
+        try:
+            self._append(row)
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror}") from None
+
+    def _append(self, row: Mapping[str, Any]) -> None:
         if self._file is None:
             self._open()
         new = [key for key in row if key not in self._columns]

@@ -63,6 +63,13 @@ def test_only_run_folders_are_resumed(tmp_path):
     assert RunFolder.resume(tmp_path / "a").path == made.path
 
 
+def test_a_folder_of_several_runs_asks_for_one(tmp_path):
+    RunFolder.create(tmp_path / "a" / "pretrain")
+    RunFolder.create(tmp_path / "a" / "finetune")
+    with pytest.raises(UserError, match="give one of them: finetune, pretrain"):
+        RunFolder.resume(tmp_path / "a")
+
+
 def test_rows_beyond_the_checkpoint_are_dropped_on_resume(tmp_path):
     with RunFolder.create(tmp_path / "a") as run:
         for number in range(5):

@@ -86,6 +86,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (typer.Abort, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except PermissionError as error:
+        return report(UserError(f"no permission for {error.filename}; choose another place"))
     except BrokenPipeError:  # `deepilc ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deepilc.agent.config import AgentConfig
 from deepilc.cli.app import run
+from deepilc.config import TrainConfig
 from deepilc.run import RunFolder
 from deepilc.table import read_rows
 
@@ -192,3 +195,27 @@ def test_help_imports_nothing_heavy():
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+def documented() -> tuple[set[str], set[str]]:
+    """Settings and columns of metrics.csv that the mapping from the published code names."""
+    text = (ROOT / "docs" / "from-the-published-code.md").read_text()
+    flags, scalars = text.split("## Scalars")
+    settings = set(re.findall(r"`(?:--set )?([a-z_.]+)=", flags))
+    rows = [line.split("|") for line in scalars.splitlines() if "| `metrics.csv`" in line]
+    return settings, {name for row in rows for name in re.findall(r"`(\w+)`", row[2])}
+
+
+def test_the_mapping_from_the_published_code_names_real_settings():
+    settings, _ = documented()
+    assert len(settings) >= 15
+    for key in settings:
+        model = AgentConfig if key.startswith("agent.") else TrainConfig
+        assert key.removeprefix("agent.") in model.model_fields, key
+
+
+def test_the_mapping_from_the_published_code_names_real_columns(pretrained):
+    _, columns = documented()
+    assert len(columns) >= 18
+    written = read_rows(pretrained / "metrics.csv")[0].keys()
+    assert columns - written == {"alpha_loss"}  # only with automatic alpha

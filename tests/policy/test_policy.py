@@ -1,6 +1,9 @@
 """What `Policy.load` refuses, and how an observation is answered."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -137,3 +140,27 @@ def test_warm_up_needs_no_policy_and_fills_the_bounds(system):
 def test_no_policy_when_one_is_needed_is_a_clear_error(system):
     with pytest.raises(UserError, match="no policy for a train episode"):
         choose_action(None, observation(Mode.TRAIN), 0, system)
+
+
+def test_acting_imports_neither_torch_nor_warp_nor_onnx(content, tmp_path):
+    """What runs next to the robot installs without them."""
+    (tmp_path / "p.onnx").write_bytes(content)
+    code = (
+        "import sys\n"
+        "from deepilc.policy import Policy, choose_action\n"
+        "from deepilc.transition import Mode, Observation\n"
+        "from sims import registry\n"
+        "system = registry.get('rexquadrotor')\n"
+        "policy = Policy.load(sys.argv[1], system)\n"
+        "seen = Observation(0, 0, 0, Mode.TRAIN, 0, system.state.center)\n"
+        "assert choose_action(policy, seen, 0, system).shape == (4,)\n"
+        "sys.exit(' '.join({'torch', 'warp', 'onnx', 'mujoco'} & set(sys.modules)) or None)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "p.onnx")],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).resolve().parents[2],
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
