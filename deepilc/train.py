@@ -193,7 +193,7 @@ def _stop_requested() -> Iterator[Callable[[], bool]]:
 
     def request(number: int, _frame: object) -> None:
         stopped.set()
-        signal.signal(number, previous[number])
+        signal.signal(number, previous[signal.Signals(number)])
 
     previous = {
         number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)
