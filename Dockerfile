@@ -27,7 +27,7 @@ COPY --chown=deepilc:deepilc . .
 # ROS dependencies by their rosdep keys.
 RUN apt-get update && rosdep update --rosdistro jazzy \
     && rosdep install --from-paths ros2_ws/src --ignore-src --rosdistro jazzy -y \
-    && rm -rf /var/lib/apt/lists/* /root/.ros
+    && rm -rf /var/lib/apt/lists/* ~/.ros
 
 USER deepilc
 ENV VIRTUAL_ENV=/home/deepilc/venv
