@@ -73,6 +73,7 @@ class SystemEnv(gymnasium.Env):
         self._model = self.system.model(self._base)
         self._state: np.ndarray | None = None
         self._steps = 0
+        self._passed: list[np.ndarray] = []  # positions of this episode, for the picture's trail
         self._renderer: Any = None
 
     def reset(
@@ -92,6 +93,7 @@ class SystemEnv(gymnasium.Env):
         if options and "state" in options:
             self._state = np.array(options["state"], np.float32).reshape(self._state.shape)
         self._steps = 0
+        self._passed = [self._state[:3].copy()]
         return self._state.copy(), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -102,6 +104,8 @@ class SystemEnv(gymnasium.Env):
         applied = np.clip(np.asarray(action, np.float32), system.action.low, system.action.high)
         self._state = self._model.step(state, applied)
         self._steps += 1
+        if self.render_mode is not None:
+            self._passed.append(self._state[:3].copy())
         reward = float(system.reward(state, applied, self._state))
         terminated = bool(system.terminated(state, applied, self._state))
         truncated = not terminated and self._steps >= system.horizon
@@ -117,7 +121,9 @@ class SystemEnv(gymnasium.Env):
             from sims.render import Renderer
 
             self._renderer = Renderer(self.system.name, *RENDER_SIZE)
-        return self._renderer.frame(self._state)
+        passed = np.array(self._passed, np.float64)
+        self._renderer.frame_positions(passed)
+        return self._renderer.frame(self._state, passed[:-1])
 
     def close(self) -> None:
         """Releases the renderer."""

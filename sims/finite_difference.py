@@ -97,10 +97,10 @@ class FiniteDifferenceModel:
         size = n + a.shape[1]
         point = np.concatenate([s, a], axis=1)
         delta = self._relative_step * np.maximum(1.0, np.abs(point))  # (B, n + m)
-        offsets = delta[:, :, None] * np.eye(size)  # row j moves coordinate j
-        moved = point[:, None, None, :] + np.stack([offsets, -offsets], axis=1)
-        moved = moved.reshape(-1, size)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            offsets = delta[:, :, None] * np.eye(size)  # row j moves coordinate j
+            moved = point[:, None, None, :] + np.stack([offsets, -offsets], axis=1)
+            moved = moved.reshape(-1, size)
             after = self._step(moved[:, :n], moved[:, n:]).reshape(batch, 2, size, n)
             after = self._system.align(after, np.broadcast_to(measured[:, None, None], after.shape))
             difference = (after[:, 0] - after[:, 1]) / (2.0 * delta[:, :, None])

@@ -98,6 +98,7 @@ class Renderer:
 
     def frame_positions(self, positions: np.ndarray) -> None:
         """Places the camera and the floor so that the target and positions (N, 3) are seen."""
+        positions = np.asarray(positions, np.float64)
         near = positions[np.linalg.norm(positions, axis=1) <= FARTHEST]
         shown = np.concatenate([near, np.zeros((1, 3))])
         low, high = shown.min(axis=0), shown.max(axis=0)

@@ -115,7 +115,7 @@ class RexQuadrotor(System):
     def reward(self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray) -> np.ndarray:
         """exp(2 - cost / 2), at most 7.39; 0 where terminated.
 
-        Every step that does not terminate earns more than 0, so ending an episode never pays.
+        No step earns less than 0, so ending an episode never pays.
         """
         value, _ = self._reward_and_alive(action, next_state)
         return value if next_state.dtype == np.float64 else value.astype(np.float32)
@@ -125,12 +125,13 @@ class RexQuadrotor(System):
     ) -> tuple[np.ndarray, np.ndarray]:
         """dr/dnext_state and dr/daction: -r times the cost's weights times the coordinates."""
         value, alive = self._reward_and_alive(action, next_state)
+        kind = next_state.dtype
+        if not alive.all():  # 0 * NaN would be NaN
+            next_state = np.where(alive[..., None], next_state, 0.0)
+            action = np.where(alive[..., None], action, 0.0)
         factor = -value[..., None]
         by_state, by_action = factor * _STATE_COST * next_state, factor * _ACTION_COST * action
-        if not np.all(alive):
-            by_state = np.where(alive[..., None], by_state, 0.0)  # also where 0 * NaN is NaN
-            by_action = np.where(alive[..., None], by_action, 0.0)
-        if next_state.dtype == np.float64:
+        if kind == np.float64:
             return by_state, by_action
         return by_state.astype(np.float32), by_action.astype(np.float32)
 

@@ -1,7 +1,7 @@
 """Parameters of the quadrotor: the nominal vehicle, the real one, and the published code's pair."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -103,23 +103,6 @@ class Parameters:
     def hover_action(self) -> float:
         """The action per rotor that carries the weight."""
         return (self.mass * GRAVITY / 4.0 - self.bf) / self.kf / 100.0
-
-    @classmethod
-    def from_values(cls, values: dict[str, object]) -> "Parameters":
-        """Builds a set from names and values, as a file gives them.
-
-        Raises:
-            UserError: A name is unknown or missing, or a value is not physical.
-        """
-        known = [f.name for f in fields(cls)]
-        unknown = sorted(set(values) - set(known))
-        missing = [name for name in known[:6] if name not in values]
-        if unknown or missing:
-            raise UserError(
-                f"quadrotor parameters: unknown {unknown}, missing {missing}; known are "
-                f"{', '.join(known)}"
-            )
-        return cls(**values)  # type: ignore[arg-type]
 
 
 def _scaled_inertia(inertia: Sequence[Sequence[float]], factors: np.ndarray) -> np.ndarray:
