@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypedDict
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from deepilc.errors import UserError, suggestion
 
@@ -109,5 +110,15 @@ def run(name: str, settings: Mapping[str, str] | None = None) -> Iterator[Measur
     for key, text in (settings or {}).items():
         if key not in allowed:
             raise UserError(f"bench {name} has no setting {key!r}{suggestion(key, allowed)}")
-        arguments[key] = yaml.safe_load(text)
+        arguments[key] = _parsed(name, key, text, allowed[key].annotation)
     return module.run(**arguments)
+
+
+def _parsed(bench: str, key: str, text: str, kind: Any) -> Any:
+    """A setting's text as the type that `run` declares for it."""
+    try:
+        return TypeAdapter(kind).validate_python(yaml.safe_load(text))
+    except yaml.YAMLError:
+        raise UserError(f"bench {bench}: {key} is {text!r}, which is no YAML value") from None
+    except ValidationError as error:
+        raise UserError(f"bench {bench}: {key} is {text!r}: {error.errors()[0]['msg']}") from None

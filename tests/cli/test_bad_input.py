@@ -95,6 +95,8 @@ def save_checkpoint(path: Path, **changes: object) -> Path:
         (["bench", "polcy"], "did you mean 'policy'"),
         (["bench", "policy", "--set", "secnds=1"], "did you mean 'seconds'"),
         (["bench", "policy", "--set", "seconds=-1"], "allowed are seconds"),
+        (["bench", "policy", "--set", "seconds=soon"], "seconds is 'soon'"),
+        (["bench", "policy", "--set", "seconds=[1"], "no YAML value"),
         (["up", "quadrotr_sim"], "no stack is named"),
         (["up"], "give a stack"),
         (["trian"], "'train'"),
