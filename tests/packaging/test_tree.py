@@ -9,7 +9,8 @@ from tests.conftest import ROOT
 
 # Written so that this file does not match itself.
 MACHINE = [
-    r"/ho[m]e/(?!deepilc\b)\w+", r"/ro[o]t/", r"(?<![\w.}/])/wo[r]k/", r"/op[t]/(?!ros\b|python\b)\w+",
+    r"/ho[m]e/(?!deepilc\b)\w+", r"/ro[o]t/", r"(?<![\w.}/])/wo[r]k/",
+    r"/op[t]/(?!ros\b|python\b)\w+",
     r"/Use[r]s/\w+",
 ]  # fmt: skip
 REGISTRY = [

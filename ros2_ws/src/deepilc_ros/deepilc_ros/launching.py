@@ -118,7 +118,7 @@ def _node(
         ros_arguments=["--log-level", level],
         respawn=respawn and spec.respawn,
         respawn_delay=spec.respawn_delay,
-        sigterm_timeout="10",
+        sigterm_timeout="20",
         sigkill_timeout="5",
         output="both",
     )
