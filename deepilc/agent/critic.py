@@ -95,18 +95,21 @@ class CriticPass:
         def empty(*shape: int) -> torch.Tensor:
             return torch.empty(shape, dtype=dtype, device=device)
 
-        self.rows = rows
         self.static_shapes = device.type != "cpu"
         # The first N rows belong to q, the last N to its tangent; side by side, one product
-        # gives the gradient of a weight from both.
+        # gives the gradient of a weight from both. All views are made here, once.
         self._x = torch.zeros(2, 2 * n, d + 1, dtype=dtype, device=device)
         self._x[:, :n, d] = 1.0
+        self._x_q, self._x_tangent = self._x.split(n, 1)
+        self._v = self._x_tangent[:, :, :d]
         self._h1 = empty(2, 2 * n, h)
+        self._h1_q, self._h1_tangent = self._h1.split(n, 1)
         self._back1 = empty(2, 2 * n, h)
+        self._r1, self._d1 = self._back1.split(n, 1)
         self._back2 = empty(2, 2 * n, h)
+        self._r2, self._d2 = self._back2.split(n, 1)
         self._h2 = empty(2, n, h)
-        self._tangent1 = empty(2, n, h)
-        self._scratch = empty(2, n, h)
+        self._tangent1, self._tangent2 = empty(2, n, h), empty(2, n, h)
         self._q = empty(2, n, 1)
         self._gradient = empty(2, n, d + 1)
         self._chosen = empty(n, d + 1)
@@ -116,21 +119,18 @@ class CriticPass:
 
     def forward(self, w: CriticWeights) -> torch.Tensor:
         """Values (2, N) of both critics at `input`."""
-        n = self.rows
-        self._x[1, :n] = self._x[0, :n]
-        h1, h2 = self._h1[:, :n], self._h2
-        torch.bmm(self._x[:, :n], w.first.transpose(1, 2), out=h1).tanh_()
-        torch.baddbmm(w.second_bias, h1, w.second.transpose(1, 2), out=h2).tanh_()
-        torch.baddbmm(w.last_bias, h2, w.last.transpose(1, 2), out=self._q)
+        self._x_q[1] = self._x_q[0]
+        torch.bmm(self._x_q, w.first.mT, out=self._h1_q).tanh_()
+        torch.baddbmm(w.second_bias, self._h1_q, w.second.mT, out=self._h2).tanh_()
+        torch.baddbmm(w.last_bias, self._h2, w.last.mT, out=self._q)
         return self._q[:, :, 0]
 
     def input_gradient(self, w: CriticWeights) -> torch.Tensor:
         """dq/dx (2, N, d) of both critics."""
-        n = self.rows
-        d1, d2 = self._back1[:, n:], self._back2[:, n:]
+        d1, d2 = self._d1, self._d2
         _tanh_backward(w.last.expand_as(d2), self._h2, grad_input=d2)
         torch.bmm(d2, w.second, out=d1)
-        _tanh_backward(d1, self._h1[:, :n], grad_input=d1)
+        _tanh_backward(d1, self._h1_q, grad_input=d1)
         return torch.bmm(d1, w.first, out=self._gradient)[:, :, :-1]
 
     def chosen_input_gradient(self, w: CriticWeights, second: torch.Tensor) -> torch.Tensor:
@@ -148,7 +148,7 @@ class CriticPass:
             d2 = self._h2[k].index_select(0, rows)
             _tanh_backward(w.last[k].expand_as(d2), d2, grad_input=d2)
             d1 = torch.mm(d2, w.second[k])
-            _tanh_backward(d1, self._h1[k, : self.rows].index_select(0, rows), grad_input=d1)
+            _tanh_backward(d1, self._h1_q[k].index_select(0, rows), grad_input=d1)
             self._chosen.index_copy_(0, rows, torch.mm(d1, w.first[k]))
         return self._chosen[:, :-1]
 
@@ -167,31 +167,28 @@ class CriticPass:
             dq: (2, N) dL/dq.
             dgradient: (2, N, d) dL/d(dq/dx), after `input_gradient`; None if L has no such part.
         """
-        n = self.rows
         e = dq[:, :, None]
-        r1, r2 = self._back1[:, :n], self._back2[:, :n]
-        h1, h2 = self._h1[:, :n], self._h2
-        torch.bmm(e.transpose(1, 2), h2, out=out.last)
+        h1, h2, r1, r2 = self._h1_q, self._h2, self._r1, self._r2
+        torch.bmm(e.mT, h2, out=out.last)
         if dgradient is None:
             torch.mul(e, w.last, out=r2)
             _tanh_backward(r2, h2, grad_input=r2)
             torch.bmm(r2, w.second, out=r1)
             _tanh_backward(r1, h1, grad_input=r1)
-            torch.bmm(r2.transpose(1, 2), h1, out=out.second)
-            torch.bmm(r1.transpose(1, 2), self._x[:, :n], out=out.first)
+            torch.bmm(r2.mT, h1, out=out.second)
+            torch.bmm(r1.mT, self._x_q, out=out.first)
         else:
-            d1, d2 = self._back1[:, n:], self._back2[:, n:]
-            a1, a2 = self._tangent1, self._scratch
             self._tangent(w, dgradient)
+            a1, a2 = self._tangent1, self._tangent2
             torch.addcmul(e, h2, a2, value=-2, out=r2)
-            r2.mul_(d2)
+            r2.mul_(self._d2)
             _tanh_backward(a2, h2, grad_input=a2)
             torch.baddbmm(out.last, self._ones, a2, out=out.last)
             torch.bmm(r2, w.second, out=r1)
             _tanh_backward(r1, h1, grad_input=r1)
-            r1.addcmul_(a1.mul_(h1), d1, value=-2)
-            torch.bmm(self._back2.transpose(1, 2), self._h1, out=out.second)
-            torch.bmm(self._back1.transpose(1, 2), self._x, out=out.first)
+            r1.addcmul_(a1.mul_(h1), self._d1, value=-2)
+            torch.bmm(self._back2.mT, self._h1, out=out.second)
+            torch.bmm(self._back1.mT, self._x, out=out.first)
         torch.bmm(self._ones, r2, out=out.second_bias)
         torch.sum(e, 1, keepdim=True, out=out.last_bias)
 
@@ -205,10 +202,9 @@ class CriticPass:
         Args:
             w: Weights of the last `forward`.
             dq: (N,) dL/dq of the first critic, or None.
-            dgradient: (N, d) dL/d(dq/dx) of the first critic, or None.
+            dgradient: (N, d) dL/d(dq/dx) of the first critic; None for a loss on q alone.
         """
-        n = self.rows
-        h1, h2, d2 = self._h1[0, :n], self._h2[0], self._back2[0, n:]
+        h1, h2, d2 = self._h1_q[0], self._h2[0], self._d2[0]
         if dgradient is None:
             assert dq is not None
             return torch.mm((dq[:, None] * d2).T, h1)
@@ -220,10 +216,8 @@ class CriticPass:
         return torch.mm(r2.T, h1).addmm_(d2.T, tangent1)
 
     def _tangent(self, w: CriticWeights, v: torch.Tensor) -> None:
-        """Tangents of a1 and a2 in direction v into `_tangent1`, `_scratch`; of h1 into `_h1`."""
-        n = self.rows
-        self._x[:, n:, :-1] = v
-        tangent_h1 = self._h1[:, n:]
-        torch.bmm(self._x[:, n:], w.first.transpose(1, 2), out=self._tangent1)
-        _tanh_backward(self._tangent1, self._h1[:, :n], grad_input=tangent_h1)
-        torch.bmm(tangent_h1, w.second.transpose(1, 2), out=self._scratch)
+        """Tangents of a1, h1 and a2 when the input moves in direction v (2, N, d)."""
+        self._v.copy_(v)
+        torch.bmm(self._x_tangent, w.first.mT, out=self._tangent1)
+        _tanh_backward(self._tangent1, self._h1_q, grad_input=self._h1_tangent)
+        torch.bmm(self._h1_tangent, w.second.mT, out=self._tangent2)

@@ -8,11 +8,26 @@ import torch
 
 from deepilc.agent import SAC, AgentConfig
 from deepilc.agent.critic import CriticPass, CriticWeights, critic_size, initialise_critic
+from deepilc.agent.optimiser import FlatAdam
 from deepilc.errors import UserError
 from deepilc.replay import Batch
 from sims.system import Space
 
 SMALL = {"critic_hidden": 16, "actor_hidden": 12, "coefficient_interval": 4}
+
+
+def test_adam_equals_torch_optim():
+    g = torch.Generator().manual_seed(0)
+    ours, theirs = torch.randn(50, generator=g), torch.nn.Parameter(torch.empty(50))
+    theirs.data.copy_(ours)
+    adam, reference = FlatAdam(ours, 0.01), torch.optim.Adam([theirs], lr=0.01)
+    for _ in range(5):
+        gradient = torch.randn(50, generator=g)
+        adam.gradient.copy_(gradient)
+        adam.step()
+        theirs.grad = gradient
+        reference.step()
+    torch.testing.assert_close(ours, theirs.data, rtol=1e-6, atol=1e-7)
 
 
 def single(batch):
