@@ -200,7 +200,7 @@ def test_new_run_folder_holds_the_stack_and_can_be_reopened(make, tmp_path: Path
     again, _ = up.reopen(folder.path)
     assert again == demo
     with pytest.raises(UserError, match="not a run folder"):
-        up.reopen(tmp_path)
+        up.reopen(tmp_path / "prefix")
 
 
 def test_nodes_get_their_parameters_in_a_file_of_the_run(make, run: Path) -> None:
