@@ -259,6 +259,8 @@ class LearnerNode(Node):
         self._rate = now, learner.updates
         latest = thread.folder.latest
         trained = learner.progress.train_transitions
+        parts = ("critic_1_loss", "critic_2_loss")
+        temporal_difference = sum(float(latest.get(part, math.nan)) for part in parts)
         message = LearnerStatus(
             run=self.run,
             received=thread.received,
@@ -273,8 +275,8 @@ class LearnerNode(Node):
             backlog=max(learner.updates_due, 0),
             policy_version=learner.version,
             policy_age=now - thread.policy_at,
-            critic_loss=float(latest.get("critic_loss", math.nan)),
-            value_gradient_loss=float(latest.get("value_gradient_loss", math.nan)),
+            critic_loss=temporal_difference,
+            value_gradient_loss=float(latest.get("critic_loss", math.nan)) - temporal_difference,
             actor_loss=float(latest.get("actor_loss", math.nan)),
             alpha=float(latest.get("alpha", math.nan)),
             finished=thread.finished,

@@ -1,5 +1,6 @@
 """The learner's thread: joins what arrives, learns, hands out policies and credits. No ROS here."""
 
+import math
 import threading
 import time
 from collections import Counter, OrderedDict, deque
@@ -150,6 +151,7 @@ class LearningThread(threading.Thread):
         self._behind_since: float | None = None
         self._bare: OrderedDict[int, tuple[Transition, float]] = OrderedDict()
         self._early: set[int] = set()
+        self._forgotten = set(learner.waiting_for_jacobian)  # rows of the checkpoint
         self._paced_at = (-1, 0.0)
 
     # --- called by other threads ------------------------------------------------------------
@@ -296,6 +298,10 @@ class LearningThread(threading.Thread):
 
     def _take_transition(self, transition: Transition, now: float) -> None:
         number = transition.number
+        if number in self._forgotten:
+            self._forgotten.discard(number)
+            self._bare[number] = transition, -math.inf
+            return
         if number >= self._intake.next_number and transition.trains and self._needs_jacobians:
             if number in self._early:
                 self._early.discard(number)
@@ -322,6 +328,9 @@ class LearningThread(threading.Thread):
                 gap = intake.next_number, self._bridge_number - 1
         else:
             self._behind_since = None
+        self._forgotten = {n for n in self._forgotten if n >= self._history_start}
+        if gap is None and self._forgotten:
+            gap = min(self._forgotten), max(self._forgotten)
         self.wanted_transitions = gap
         late = []
         for transition, arrived in self._bare.values():

@@ -1,0 +1,80 @@
+"""A lockstep run over DDS is the in-process run, bit for bit, whatever dies on the way."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from deepilc import checkpoint
+from deepilc.table import read_rows
+from deepilc_msgs.msg import BridgeStatus
+from deepilc_ros.qos import LATCHED
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+
+SETTINGS = {
+    "transitions": 400,
+    "warmup_transitions": 100,
+    "evaluation_episodes": 1,
+    "evaluation_interval": 200,
+}
+
+
+@pytest.fixture(scope="module")
+def settings(small: dict[str, Any]) -> dict[str, Any]:
+    return {**small, **SETTINGS}
+
+
+@pytest.fixture(scope="module")
+def reference(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run in one process: a fresh one, since torch is set up when it is imported."""
+    folder = tmp_path_factory.mktemp("in_process")
+    file = folder / "settings.yaml"
+    file.write_text(yaml.safe_dump(settings))
+    command = ["-m", "deepilc", "train", "--config", str(file), "--out", str(folder / "run")]
+    subprocess.run([sys.executable, *command], check=True, timeout=100, stdout=subprocess.DEVNULL)
+    return folder / "run"
+
+
+def start(nodes: Any, name: str) -> None:
+    own = {
+        "bridge": {"autostart": True, "resend_after": 0.3, "history": 5000},
+        "jacobian_server": {},
+        "policy": {"autostart": True},
+        "learner": {"jacobian_timeout": 0.0},
+    }
+    nodes.start(name, **own[name])
+
+
+def assert_equal(folder: Path, reference: Path) -> None:
+    """Replay, Jacobians, networks, optimisers, random state, policy; and the episodes."""
+    theirs, ours = (
+        checkpoint.load(path / "checkpoints" / "latest.safetensors") for path in (folder, reference)
+    )
+    assert theirs[1] == ours[1]
+    assert theirs[0].keys() == ours[0].keys()
+    different = [key for key in ours[0] if not torch.equal(ours[0][key], theirs[0][key])]
+    assert different == []
+    assert read_rows(folder / "episodes.csv") == read_rows(reference / "episodes.csv")
+
+
+@pytest.mark.parametrize("victim", [None, "learner", "jacobian_server", "policy", "bridge"])
+def test_lockstep_over_dds_equals_the_in_process_run(
+    victim: str | None, nodes: Any, probe: Any, settings: dict[str, Any], reference: Path
+) -> None:
+    run = nodes.folder / "run"
+    nodes.parameters = {**settings, "run": str(run)}
+    statuses = probe.listen(BridgeStatus, "bridge_status", LATCHED)
+    for name in ("bridge", "jacobian_server", "policy", "learner"):
+        start(nodes, name)
+    if victim is not None:  # in the middle: after the first checkpoint, long before the end
+        probe.until(lambda: statuses and statuses[-1].number >= 350, "350 transitions")
+        nodes.kill(victim)
+        start(nodes, victim)
+    assert nodes.exit_code("learner") == 0, nodes.output("learner")
+    probe.until(lambda: statuses and statuses[-1].state == BridgeStatus.FINISHED, "the end")
+    assert_equal(run, reference)
