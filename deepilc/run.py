@@ -43,7 +43,7 @@ tensorboard/   the same numbers: `tensorboard --logdir .`
 checkpoints/   latest.safetensors holds everything needed to go on; the one before it is .previous
 policies/      exported policies (ONNX, inputs observation and noise); latest.onnx is the newest
 *.png, *.gif   plots and renderings
-stack.yaml, logs/   only of runs over ROS 2: the nodes and their output
+stack.yaml, status.json, logs/   only of runs over ROS 2: the nodes, their state, their output
 
 Go on after an interruption:  deepilc train --resume {path}
                               (deepilc up --resume {path} if stack.yaml is here)

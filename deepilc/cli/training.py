@@ -218,7 +218,16 @@ def _load(
     from deepilc import config as configuration
 
     overrides = [*(set_ or []), *([f"preset={preset}"] if preset else [])]
-    return configuration.load(config, overrides, base=base, **given)
+    resolved = configuration.load(config, overrides, base=base, **given)
+    if preset is not None and config is not None:
+        import yaml
+
+        if "agent" in (yaml.safe_load(config.read_text(encoding="utf-8")) or {}):
+            raise UserError(
+                f"--preset {preset} would be hidden by the agent settings in {config}; "
+                "leave one of them out"
+            )
+    return resolved
 
 
 def _start(

@@ -135,6 +135,12 @@ def test_a_misspelt_key_in_a_file_is_named(refused, tmp_path):
     assert "agent.alfa" in line and "alpha" in line
 
 
+def test_a_preset_that_a_file_would_hide_is_refused(refused, tmp_path):
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump({"agent": {"alpha": 0.1}}))
+    line = refused("train", "--config", tmp_path / "c.yaml", "--preset", "paper")
+    assert "would be hidden by the agent settings" in line
+
+
 @pytest.mark.parametrize("command", [["finetune", "--from"], ["eval"], ["export"]])
 def test_a_truncated_checkpoint_is_refused(refused, tmp_path, command):
     path = save_checkpoint(tmp_path / "torn.safetensors")
