@@ -24,6 +24,7 @@ VENV = ROOT / ".venv"
 STATE = VENV / "setup"  # stamps, logs and build folders
 PYTHON = VENV / "bin" / "python"
 SOURCES = ROOT / "ros2_ws" / "src"
+SAY_EVERY = 15.0  # s
 EXECUTABLES = ("bridge_node", "jacobian_server", "learner_node", "policy_node")
 
 
@@ -70,28 +71,41 @@ def digest(paths: Iterable[Path], *more: str) -> str:
     return total.hexdigest()
 
 
-def run(step: str, *commands: list[str], env: dict[str, str] | None = None) -> None:
-    """Run commands in turn, with their output in a log; raise SetupError if one fails."""
+def run(step: str, *commands: list[str]) -> None:
+    """Run commands in turn, with their output in a log; raise SetupError if one fails.
+
+    What takes long says now and then where it is: the newest line of the log.
+    """
     log = STATE / f"{step}.log"
+    start = said = time.monotonic()
     with log.open("w") as out:
         for command in commands:
             out.write("$ " + " ".join(command) + "\n")
             out.flush()
-            result = subprocess.run(
+            process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env=env or environment(),
+                env=environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                check=False,
             )
-            if result.returncode:
-                out.flush()
+            while True:
+                try:
+                    code = process.wait(0.5)
+                    break
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() - said < SAY_EVERY:
+                        continue
+                except KeyboardInterrupt:  # the terminal has told it too: let it end by itself
+                    process.wait()
+                    raise
+                said = time.monotonic()
+                newest = log.read_text(errors="replace").rstrip().rpartition("\n")[2]
+                print(f"setup:   {said - start:.0f} s: {newest.strip()[:70]}", flush=True)
+            if code:
                 sys.stderr.write("\n" + "\n".join(log.read_text().splitlines()[-15:]) + "\n")
-                raise SetupError(
-                    f"{step} failed (exit code {result.returncode}); all output: {log}"
-                )
+                raise SetupError(f"{step} failed (exit code {code}); all output: {log}")
 
 
 def pip_install(step: str, *arguments: str) -> None:
@@ -123,8 +137,8 @@ def make_venv() -> None:
 
 
 def install_packages() -> None:
-    """Install the pinned packages."""
-    pip_install("packages", "-r", "requirements/lock.txt")
+    """Install the pinned packages; Python compiles the modules that it uses when it first does."""
+    pip_install("packages", "--no-compile", "-r", "requirements/lock.txt")
 
 
 def mend_cmake_exports() -> None:
