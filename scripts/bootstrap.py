@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -97,7 +98,8 @@ def run(step: str, *commands: list[str]) -> None:
                 except subprocess.TimeoutExpired:
                     if time.monotonic() - said < SAY_EVERY:
                         continue
-                except KeyboardInterrupt:  # the terminal has told it too: let it end by itself
+                except KeyboardInterrupt:
+                    process.send_signal(signal.SIGINT)
                     process.wait()
                     raise
                 said = time.monotonic()
