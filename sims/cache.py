@@ -55,10 +55,18 @@ def _without_line(unwanted: bytes) -> Iterator[None]:
 
 @contextmanager
 def _only_process() -> Iterator[None]:
-    """Holds a lock beside the cache; the system releases it should the process die."""
+    """Holds a lock beside the cache; the system releases it should the process die.
+
+    A cache that cannot be written needs no lock: nothing is compiled into it.
+    """
     folder = Path(str(wp.config.kernel_cache_dir))
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "sims.lock", "w") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "sims.lock", "w")  # noqa: SIM115
+    except OSError:
+        yield
+        return
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

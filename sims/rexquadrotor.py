@@ -45,7 +45,7 @@ def _action_space() -> Space:
     low, high = np.full(4, 11.5), np.full(4, 18.3)
     return Space(
         names=("rotor1", "rotor2", "rotor3", "rotor4"),
-        units=("100 throttle ticks",) * 4,
+        units=("hundreds of throttle ticks",) * 4,
         low=low,
         high=high,
         center=0.5 * (low + high),
@@ -57,8 +57,9 @@ class RexQuadrotor(System):
     """Twelve states, four rotors on the diagonals; reward for hovering level at the origin.
 
     Rotor positions are arm * (1, 1), (1, -1), (-1, -1), (-1, 1) / sqrt(2) in body x, y; yaw torque
-    is km * (u1 - u2 + u3 - u4). Vehicle, reward and start distribution follow the paper's
-    quadrotor; what the published code does differently is in the `published` sets.
+    is km * (u1 - u2 + u3 - u4). This is the quadrotor of the value-gradient paper (after Jackson et
+    al., 2022): the real vehicle has drag and 10 % other parameters, the nominal one has no drag.
+    What the paper's published code does differently is in the `published` sets.
     """
 
     def __init__(self) -> None:
