@@ -1,5 +1,6 @@
 """Checkpoints survive what machines do: kill -9, full disks, torn files."""
 
+import errno
 import os
 import random
 import resource
@@ -178,6 +179,25 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
     assert os.waitstatus_to_exitcode(in_child(work)) == 42
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("call", ["fsync", "link", "replace"])
+def test_an_error_at_any_later_step_leaves_the_old_checkpoint(tmp_path, monkeypatch, call):
+    path = tmp_path / "c.safetensors"
+    save(path, 1)
+
+    def full(*_args: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        if call == "link":  # a file system without hard links: renamed instead
+            save(path, 2)
+        else:
+            with pytest.raises(UserError, match="No space left"):
+                save(path, 2)
+    assert loaded_count(path) == (2 if call == "link" else 1)
+    assert [p for p in tmp_path.iterdir() if p.name == f".{path.name}.tmp"] == []
 
 
 def test_killed_before_any_single_step_of_saving_it_still_loads(tmp_path):
