@@ -85,10 +85,17 @@ class CriticPass:
         dtype: Number type.
         device: Where to compute. Off the CPU, shapes never depend on data (no synchronisation
             with the host, so that updates can be captured in a CUDA graph).
+        precision: Number type that the products with (H, H) are rounded to; their sums are float32.
     """
 
     def __init__(
-        self, rows: int, inputs: int, hidden: int, dtype: torch.dtype, device: torch.device
+        self,
+        rows: int,
+        inputs: int,
+        hidden: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        precision: torch.dtype | None = None,
     ) -> None:
         n, h, d = rows, hidden, inputs
 
@@ -96,6 +103,8 @@ class CriticPass:
             return torch.empty(shape, dtype=dtype, device=device)
 
         self.static_shapes = device.type != "cpu"
+        self._precision = dtype if precision is None else precision
+        self._rounded = self._precision != dtype
         # The first N rows belong to q, the last N to its tangent; side by side, one product
         # gives the gradient of a weight from both. All views are made here, once.
         self._x = torch.zeros(2, 2 * n, d + 1, dtype=dtype, device=device)
@@ -120,8 +129,12 @@ class CriticPass:
     def forward(self, w: CriticWeights) -> torch.Tensor:
         """Values (2, N) of both critics at `input`."""
         self._x_q[1] = self._x_q[0]
+        self._second = w.second.to(self._precision)
         torch.bmm(self._x_q, w.first.mT, out=self._h1_q).tanh_()
-        torch.baddbmm(w.second_bias, self._h1_q, w.second.mT, out=self._h2).tanh_()
+        if self._rounded:
+            self._product(self._h1_q, self._second.mT, out=self._h2).add_(w.second_bias).tanh_()
+        else:
+            torch.baddbmm(w.second_bias, self._h1_q, w.second.mT, out=self._h2).tanh_()
         torch.baddbmm(w.last_bias, self._h2, w.last.mT, out=self._q)
         return self._q[:, :, 0]
 
@@ -129,7 +142,7 @@ class CriticPass:
         """dq/dx (2, N, d) of both critics."""
         d1, d2 = self._d1, self._d2
         _tanh_backward(w.last.expand_as(d2), self._h2, grad_input=d2)
-        torch.bmm(d2, w.second, out=d1)
+        self._product(d2, self._second, out=d1)
         _tanh_backward(d1, self._h1_q, grad_input=d1)
         return torch.bmm(d1, w.first, out=self._gradient)[:, :, :-1]
 
@@ -147,7 +160,7 @@ class CriticPass:
             rows = mask.nonzero()[:, 0]
             d2 = self._h2[k].index_select(0, rows)
             _tanh_backward(w.last[k].expand_as(d2), d2, grad_input=d2)
-            d1 = torch.mm(d2, w.second[k])
+            d1 = torch.mm(d2.to(self._precision), self._second[k]).to(d2.dtype)
             _tanh_backward(d1, self._h1_q[k].index_select(0, rows), grad_input=d1)
             self._chosen.index_copy_(0, rows, torch.mm(d1, w.first[k]))
         return self._chosen[:, :-1]
@@ -173,9 +186,9 @@ class CriticPass:
         if dgradient is None:
             torch.mul(e, w.last, out=r2)
             _tanh_backward(r2, h2, grad_input=r2)
-            torch.bmm(r2, w.second, out=r1)
+            self._product(r2, self._second, out=r1)
             _tanh_backward(r1, h1, grad_input=r1)
-            torch.bmm(r2.mT, h1, out=out.second)
+            self._product(r2.mT, h1, out=out.second)
             torch.bmm(r1.mT, self._x_q, out=out.first)
         else:
             self._tangent(w, dgradient)
@@ -184,10 +197,10 @@ class CriticPass:
             r2.mul_(self._d2)
             _tanh_backward(a2, h2, grad_input=a2)
             torch.baddbmm(out.last, self._ones, a2, out=out.last)
-            torch.bmm(r2, w.second, out=r1)
+            self._product(r2, self._second, out=r1)
             _tanh_backward(r1, h1, grad_input=r1)
             r1.addcmul_(a1.mul_(h1), self._d1, value=-2)
-            torch.bmm(self._back2.mT, self._h1, out=out.second)
+            self._product(self._back2.mT, self._h1, out=out.second)
             torch.bmm(self._back1.mT, self._x, out=out.first)
         torch.bmm(self._ones, r2, out=out.second_bias)
         torch.sum(e, 1, keepdim=True, out=out.last_bias)
@@ -220,4 +233,10 @@ class CriticPass:
         self._v.copy_(v)
         torch.bmm(self._x_tangent, w.first.mT, out=self._tangent1)
         _tanh_backward(self._tangent1, self._h1_q, grad_input=self._h1_tangent)
-        torch.bmm(self._h1_tangent, w.second.mT, out=self._tangent2)
+        self._product(self._h1_tangent, self._second.mT, out=self._tangent2)
+
+    def _product(self, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        """Writes a b to `out`, with factors and result rounded to `precision`, and returns it."""
+        if not self._rounded:
+            return torch.bmm(a, b, out=out)
+        return out.copy_(torch.bmm(a.to(self._precision), b.to(self._precision)))

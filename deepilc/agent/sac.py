@@ -109,7 +109,10 @@ class SAC:
         self._rows = rows
         # rows of s' first, then rows of s: one forward pass serves the target and the actor step
         self._actor_pass = self._new_actor_pass(2 * rows)
-        self._critic_pass = CriticPass(rows, n + m, config.critic_hidden, self.dtype, self.device)
+        precision = torch.bfloat16 if config.precision == "bfloat16" else self.dtype
+        self._critic_pass = CriticPass(
+            rows, n + m, config.critic_hidden, self.dtype, self.device, precision
+        )
         self._x = torch.empty(rows, n + m, dtype=self.dtype, device=self.device)
 
     def _new_actor_pass(self, rows: int) -> ActorPass:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -81,7 +81,11 @@ def run(
             return work
 
         flop = 2.0 * batch_size * critic_hidden**2
-        kinds = {"vg": updates(), "sac": updates(value_gradient=False)}
+        kinds = {
+            "vg": updates(),
+            "sac": updates(value_gradient=False),
+            "bfloat16": updates(precision="bfloat16"),
+        }
         products = _products(batch_size, critic_hidden)
         taken = _take_turns(
             {**kinds, **{name: work for name, (work, _) in products.items()}}, turns
@@ -89,13 +93,14 @@ def run(
     finally:
         torch.set_num_threads(threads)
 
-    vg, sac = (median(taken[kind]) / UPDATES_PER_TURN for kind in ("vg", "sac"))
+    vg, sac, rounded = (median(taken[kind]) / UPDATES_PER_TURN for kind in kinds)
     rates = {name: count / median(taken[name]) for name, (_, count) in products.items()}
     best = max(rates, key=lambda name: rates[name])
     useful = 2 * PRODUCTS * flop / vg
     size = f"batch {batch_size}, critic {critic_hidden}, actor {actor_hidden}"
     yield measured(BENCH, f"VG-SAC update ({size})", 1e3 * vg, "ms")
     yield measured(BENCH, f"SAC update ({size})", 1e3 * sac, "ms")
+    yield measured(BENCH, "VG-SAC update with bfloat16 products", 1e3 * rounded, "ms")
     yield measured(BENCH, f"best float32 product ({best})", rates[best] / 1e9, "GFLOP/s")
     yield measured(BENCH, "useful rate of VG-SAC", useful / 1e9, "GFLOP/s")
     yield measured(

@@ -52,6 +52,19 @@ def test_gradient_of_chosen_critic_equals_that_row_of_both(share):
     torch.testing.assert_close(gathered, masked, rtol=1e-12, atol=1e-12)
 
 
+def test_bfloat16_products_give_the_same_gradient_up_to_their_rounding(system, make_batch):
+    moments = []
+    for precision in ("float32", "bfloat16"):
+        config = AgentConfig(critic_hidden=64, actor_hidden=16, precision=precision)
+        agent = SAC(system, config, seed=3)
+        agent.update(single(make_batch(0, rows=64)))
+        state = agent.state_dict()
+        assert state["critic"].dtype == torch.float32
+        moments.append(state["critic_adam.exp_avg"])
+    error = (moments[1] - moments[0]).norm() / moments[0].norm()
+    assert 1e-5 < error < 0.03
+
+
 @pytest.mark.parametrize("policy", ["gaussian", "deterministic"])
 @pytest.mark.parametrize("scaling", [True, False])
 def test_policy_weights_describe_what_act_does(system, policy, scaling):
