@@ -70,7 +70,7 @@ def run(
         n, m = len(body.state.names), len(body.action.names)
         batches = [_random_batch(batch_size, n, m, seed) for seed in range(8)]
 
-        def updates(**settings: bool) -> Callable[[], None]:
+        def updates(**settings: Any) -> Callable[[], None]:
             config = AgentConfig(critic_hidden=critic_hidden, actor_hidden=actor_hidden, **settings)
             agent = SAC(body, config, seed=0)
 
