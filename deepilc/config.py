@@ -74,7 +74,7 @@ class TrainConfig(BaseModel):
         0.0,
         ge=0.0,
         lt=1.0,
-        description="Each episode draws every physical parameter within this fraction of it.",
+        description="Training episodes draw every physical parameter within this fraction of it.",
     )
     device: str = Field("cpu", description="Where the learner computes: cpu or cuda:0.")
     agent: AgentConfig = Field(default_factory=AgentConfig, description="The learning algorithm.")

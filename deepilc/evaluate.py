@@ -4,7 +4,6 @@ All episodes advance together, one vector step per control period. The start sta
 evaluation episodes of a run, so returns are paired start by start.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +12,7 @@ from deepilc.plan import evaluation_start
 from deepilc.policy import Policy
 from sims.system import System
 
-__all__ = ["EVALUATION_SEED", "Gain", "evaluate", "paired_gain", "t_quantile"]
+__all__ = ["EVALUATION_SEED", "Gain", "evaluate", "paired_gain"]
 
 EVALUATION_SEED = 1_000_003
 
@@ -92,25 +91,12 @@ def paired_gain(before: np.ndarray, after: np.ndarray) -> Gain:
         before: (K,) returns, K >= 2.
         after: (K,) returns from the same start states.
     """
+    from scipy import stats
+
     before, after = np.asarray(before, np.float64), np.asarray(after, np.float64)
     if before.shape != after.shape or before.ndim != 1 or len(before) < 2:
         raise ValueError(f"need two equal rows of at least 2, not {before.shape}, {after.shape}")
     difference = after - before
     mean = float(difference.mean())
-    half = t_quantile(0.975, len(difference) - 1) * float(
-        difference.std(ddof=1) / math.sqrt(len(difference))
-    )
+    half = float(stats.t.ppf(0.975, len(difference) - 1) * stats.sem(difference))
     return Gain(mean, mean - half, mean + half, len(difference))
-
-
-def t_quantile(probability: float, freedom: int) -> float:
-    """Quantile of Student's t, for a probability of at least 0.5.
-
-    The density is integrated with t = tan(x), which makes the whole line a finite interval.
-    """
-    x = np.linspace(0.0, np.pi / 2, 200_001)[:-1]
-    # f(tan x) dtan/dx = c (1 + tan^2/nu)^(-(nu+1)/2) (1 + tan^2), without overflow near pi/2:
-    cosine, sine = np.cos(x), np.sin(x)
-    density = cosine ** (freedom - 1) / (cosine**2 + sine**2 / freedom) ** ((freedom + 1) / 2)
-    area = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    return float(np.tan(np.interp(probability - 0.5, 0.5 * area / area[-1], x)))

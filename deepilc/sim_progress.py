@@ -7,7 +7,7 @@ of the nodes are read from the run folder, which is also what a person would loo
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -101,11 +101,7 @@ class LiveLine:
             return
         rows = read_rows(run / "episodes.csv")
         if rows:
-            self._update(
-                int(float(rows[-1]["transitions"])),
-                f"episode {rows[-1]['episode']} ({rows[-1]['mode']}) "
-                f"return {float(rows[-1]['return']):.1f}",
-            )
+            self._update(int(float(rows[-1]["transitions"])), _episode(rows[-1]))
 
     def _due(self) -> bool:
         now = time.monotonic()
@@ -136,6 +132,10 @@ class LiveLine:
         if self._live and self._shown:
             sys.stdout.write("\r" + " " * self._shown + "\r")
             self._shown = 0
+
+
+def _episode(row: Mapping[str, str]) -> str:
+    return f"episode {row['episode']} ({row['mode']}) return {float(row['return']):.1f}"
 
 
 def _read_status(run: Path) -> dict[str, Any]:

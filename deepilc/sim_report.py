@@ -87,7 +87,7 @@ def write(folder: Path, episodes: int) -> Iterator[str]:
         [curve for curve in curves if curve is not None],
         folder / "learning_curve.png",
         title=f"{system.name}: fine-tuning on the real parameters",
-        subtitle=f"Mean return over {episodes} fixed start states; pre-trained in the nominal model",
+        subtitle=f"Mean return over {episodes} start states; pre-trained in the nominal model",
     )
     yield f"learning curve: {folder / 'learning_curve.png'}"
     yield f"animation:      {_animate(folder, system, evaluations['VG-SAC'])}"
@@ -130,7 +130,7 @@ def rollout(policy: Policy, system: System, parameters: str, start: np.ndarray) 
     return np.stack(states)
 
 
-def _animate(folder: Path, system: System, evaluations: Evaluations) -> Path:
+def _animate(folder: Path, system: System, evaluations: Evaluations) -> str:
     """The start state with the median gain, so neither the best nor the worst is shown."""
     from sims.render import render_episodes
 
@@ -148,5 +148,5 @@ def _animate(folder: Path, system: System, evaluations: Evaluations) -> Path:
         episodes.append(rollout(policy, system, parameters, start))
         labels.append(f"{label}: return {returns[index]:.0f}")
     path = folder / "before_after.gif"
-    render_episodes(episodes, labels, path)
-    return path
+    how = render_episodes(episodes, labels, path)
+    return f"{path}" if how.startswith("mujoco") else f"{path} (drawn by {how})"

@@ -23,7 +23,8 @@ class SimulatedWorld:
         parameters: Parameter set that the world obeys.
         plan: Which episodes to run.
         limits: Guard limits.
-        randomise: Fraction by which each episode draws every physical parameter anew.
+        randomise: Fraction by which each training episode draws every physical parameter anew;
+            evaluation episodes keep the given parameters.
         progress: Where to continue.
     """
 
@@ -147,7 +148,9 @@ class SimulatedWorld:
         else:
             self._state = self.plan.start_state(self.system, self.parameters, progress, mode)
         if self.randomise > 0.0:
-            rng = np.random.default_rng([self.plan.seed, progress.episode, 1])
-            base = self.system.parameters(self.parameters)
-            self._model = self.system.model(self.system.randomise(rng, base, self.randomise))
+            parameters = self.system.parameters(self.parameters)
+            if mode is not Mode.EVAL:
+                rng = np.random.default_rng([self.plan.seed, progress.episode, 1])
+                parameters = self.system.randomise(rng, parameters, self.randomise)
+            self._model = self.system.model(parameters)
         self._begun = progress.episode

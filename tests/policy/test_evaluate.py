@@ -3,20 +3,12 @@
 import numpy as np
 import pytest
 
-from deepilc.evaluate import evaluate, paired_gain, t_quantile
+from deepilc.evaluate import evaluate, paired_gain
 from deepilc.plan import Plan
 from deepilc.policy import Policy
 from deepilc.policy_export import export
 from deepilc.transition import Mode
 from deepilc.world import SimulatedWorld
-
-
-@pytest.mark.parametrize(
-    ("freedom", "quantile"),
-    [(1, 12.7062), (2, 4.30265), (4, 2.77645), (19, 2.09302), (200, 1.97190)],
-)
-def test_t_quantile_agrees_with_the_printed_table(freedom, quantile):
-    assert t_quantile(0.975, freedom) == pytest.approx(quantile, rel=1e-4)
 
 
 def test_paired_gain_by_hand():
