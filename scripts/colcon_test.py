@@ -1,12 +1,12 @@
-"""Build the ROS packages with colcon in a temporary folder and run their tests there.
+"""Build the ROS packages with colcon, as beside an installed ROS 2, and run their tests.
 
-It checks that they build as they do beside an installed ROS 2, without touching .venv.
+The build lies in a folder of its own and is not what `make sim` uses; it is kept, so a second call
+builds only what changed.
 """
 
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,19 +20,20 @@ def main() -> int:
     env.setdefault("AMENT_PREFIX_PATH", sys.prefix)
     env["ROS_PYTHON_CHECK_FIELDS"] = "1"
     env["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    with tempfile.TemporaryDirectory() as folder:
-        colcon = [sys.executable, "-m", "colcon", "--log-base", f"{folder}/log"]
-        bases = ["--base-paths", str(ROOT / "ros2_ws" / "src"), "--build-base", f"{folder}/build"]
-        install = ["--install-base", f"{folder}/install"]
-        commands = [
-            [*colcon, "build", *bases, *install],
-            [*colcon, "test", *bases, *install, "--return-code-on-test-failure"],
-            [*colcon, "test-result", "--test-result-base", f"{folder}/build", "--all"],
-        ]
-        for command in commands:
-            code = subprocess.run(command, cwd=folder, env=env, check=False).returncode
-            if code:
-                return code
+    folder = Path(sys.prefix) / "setup" / "colcon"
+    folder.mkdir(parents=True, exist_ok=True)
+    colcon = [sys.executable, "-m", "colcon", "--log-base", f"{folder}/log"]
+    bases = ["--base-paths", str(ROOT / "ros2_ws" / "src"), "--build-base", f"{folder}/build"]
+    install = ["--install-base", f"{folder}/install"]
+    commands = [
+        [*colcon, "build", *bases, *install],
+        [*colcon, "test", *bases, *install, "--return-code-on-test-failure"],
+        [*colcon, "test-result", "--test-result-base", f"{folder}/build", "--all"],
+    ]
+    for command in commands:
+        code = subprocess.run(command, cwd=folder, env=env, check=False).returncode
+        if code:
+            return code
     return 0
 
 

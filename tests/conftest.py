@@ -18,9 +18,9 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 if "ROS_DISTRO" not in os.environ:  # ROS from wheels: the virtual environment is the prefix
     os.environ["AMENT_PREFIX_PATH"] = sys.prefix
 
-# It chooses the kernels of torch's matrix products, which it can only do before torch is imported;
-# otherwise a result would depend on which test came first, and differ from a run's in the last bits.
-import deepilc  # noqa: E402, F401
+# It chooses the kernels of torch's matrix products, which it can only do before torch is imported.
+# Otherwise a result would depend on the test that came first, and differ from a run's by rounding.
+import deepilc  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent
 
