@@ -119,7 +119,7 @@ class CriticPass:
         self._r2, self._d2 = self._back2.split(n, 1)
         self._h2 = empty(2, n, h)
         self._tangent1, self._tangent2 = empty(2, n, h), empty(2, n, h)
-        self._q = empty(2, n, 1)
+        self._q = empty(2, n)
         self._gradient = empty(2, n, d + 1)
         self._chosen = empty(n, d + 1)
         self._ones = torch.ones(2, 1, n, dtype=dtype, device=device)
@@ -135,8 +135,9 @@ class CriticPass:
             self._product(self._h1_q, self._second.mT, out=self._h2).add_(w.second_bias).tanh_()
         else:
             torch.baddbmm(w.second_bias, self._h1_q, w.second.mT, out=self._h2).tanh_()
-        torch.baddbmm(w.last_bias, self._h2, w.last.mT, out=self._q)
-        return self._q[:, :, 0]
+        for k in (0, 1):
+            torch.mv(self._h2[k], w.last[k, 0], out=self._q[k])
+        return self._q.add_(w.last_bias[:, 0])
 
     def input_gradient(self, w: CriticWeights) -> torch.Tensor:
         """dq/dx (2, N, d) of both critics."""
@@ -205,28 +206,37 @@ class CriticPass:
         torch.bmm(self._ones, r2, out=out.second_bias)
         torch.sum(e, 1, keepdim=True, out=out.last_bias)
 
-    def second_weight_gradient(
-        self, w: CriticWeights, dq: torch.Tensor | None, dgradient: torch.Tensor | None
+    def second_weight_norm(
+        self,
+        w: CriticWeights,
+        out: torch.Tensor,
+        dq: torch.Tensor | None = None,
+        dgradient: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """(H, H) derivative of a loss with respect to the first critic's second weight.
+        """Norm of a loss's derivative with respect to the first critic's second weight.
 
-        After `input_gradient`. Eq. 18 compares the norms of this for the parts of the loss.
+        After `input_gradient` and before `loss_gradient`. Eq. 18 compares this for the parts of
+        the loss.
 
         Args:
             w: Weights of the last `forward`.
-            dq: (N,) dL/dq of the first critic, or None.
-            dgradient: (N, d) dL/d(dq/dx) of the first critic; None for a loss on q alone.
+            out: (H, H) space for the derivative.
+            dq: (N,) dL/dq of the first critic, for a loss on q alone.
+            dgradient: (N, d) dL/d(dq/dx) of the first critic, for a loss on dq/dx alone.
+
+        Returns:
+            ()
         """
-        h1, h2, d2 = self._h1_q[0], self._h2[0], self._d2[0]
-        if dgradient is None:
-            assert dq is not None
-            return torch.mm((dq[:, None] * d2).T, h1)
-        a1 = torch.mm(dgradient, w.first[0, :, :-1].T)
-        tangent1 = _tanh_backward(a1, h1, grad_input=a1)
-        r2 = torch.mm(tangent1, w.second[0].T).mul_(h2).mul_(d2).mul_(-2.0)
+        h1, h2, d2, r2 = self._h1_q[0], self._h2[0], self._d2[0], self._r2[0]
         if dq is not None:
-            r2.addcmul_(dq[:, None], d2)
-        return torch.mm(r2.T, h1).addmm_(d2.T, tangent1)
+            torch.mul(dq[:, None], d2, out=r2)
+            return torch.mm(r2.T, h1, out=out).norm()
+        assert dgradient is not None
+        tangent1 = torch.mm(dgradient, w.first[0, :, :-1].T, out=self._tangent1[0])
+        _tanh_backward(tangent1, h1, grad_input=self._h1_tangent[0])
+        torch.mm(self._h1_tangent[0], w.second[0].T, out=r2)
+        r2.mul_(h2).mul_(d2).mul_(-2.0)
+        return torch.mm(self._back2[0].T, self._h1[0], out=out).norm()
 
     def _tangent(self, w: CriticWeights, v: torch.Tensor) -> None:
         """Tangents of a1, h1 and a2 when the input moves in direction v (2, N, d)."""

@@ -193,13 +193,10 @@ class SAC:
 
     def _measure_coefficients(self, dq: torch.Tensor, slope: torch.Tensor) -> None:
         """Eq. 18 from gradient norms with respect to the first critic's second-layer weight."""
-        norms = [
-            self._critic_pass.second_weight_gradient(self._critic, *parts).norm()
-            for parts in (
-                (dq[0], None),
-                *((None, part) for part in self._value_gradient.split(slope[0])),
-            )
-        ]
+        w, out = self._critic, self._critic_gradient.second[0]
+        parts = self._value_gradient.split(slope[0])
+        norm = self._critic_pass.second_weight_norm
+        norms = [norm(w, out, dq=dq[0]), *(norm(w, out, dgradient=part) for part in parts)]
         self._value_gradient.measure(norms[0], torch.stack(norms[1:]))
         self._metrics.norms(*norms)
 
