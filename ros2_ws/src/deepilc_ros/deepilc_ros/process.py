@@ -60,6 +60,8 @@ def run(make: Callable[[], Process]) -> int:
         return report(error)
     finally:
         rclpy.try_shutdown()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # Python's own end would make them deadly again
 
 
 def _spin(make: Callable[[], Process], stop: threading.Event) -> int:
