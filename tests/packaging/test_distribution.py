@@ -150,6 +150,17 @@ def imports(file: Path) -> set[str]:
     return found
 
 
+def test_pyproject_names_what_the_library_imports() -> None:
+    keys = {"yaml": "pyyaml", "PIL": "pillow", "warp": "warp-lang"}
+    declared = names(PROJECT["dependencies"]) | names(PROJECT["optional-dependencies"]["compare"])
+    imported: set[str] = set()
+    for floor in ("deepilc", "sims"):
+        for file in (ROOT / floor).rglob("*.py"):
+            imported |= imports(file)
+    imported -= set(sys.stdlib_module_names) | {"deepilc", "sims"}
+    assert {keys.get(name, name.replace("_", "-")) for name in imported} <= declared
+
+
 def test_package_xml_names_what_the_nodes_import() -> None:
     tree = ElementTree.parse(PACKAGES / "deepilc_ros" / "package.xml")
     declared = {node.text for node in tree.iter() if node.tag in ("exec_depend", "depend")}
