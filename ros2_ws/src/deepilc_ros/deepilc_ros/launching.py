@@ -25,10 +25,11 @@ try:
     import deepilc  # noqa: F401
 except ImportError:
     # `ros2` runs under the system's Python; deepilc may live in the active virtual environment.
+    # That environment's packages come first then, as they do in the nodes.
+    known = list(sys.path)
     python = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    site.addsitedir(
-        os.path.join(os.environ.get("VIRTUAL_ENV", "/"), "lib", python, "site-packages")
-    )
+    site.addsitedir(f"{os.environ.get('VIRTUAL_ENV', '')}/lib/{python}/site-packages")
+    sys.path[:] = [path for path in sys.path if path not in known] + known
 
 from deepilc import bringup, stack
 from deepilc.errors import EXIT_USER_ERROR, UserError, suggestion
