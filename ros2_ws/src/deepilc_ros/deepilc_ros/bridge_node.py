@@ -127,7 +127,9 @@ class BridgeNode(LifecycleNode):
             self._publish_status()
 
     def close(self) -> None:
-        """Ends without a last word: the system is safe by what it does without us."""
+        """Hands on the last transition."""
+        if self._drive is not None:
+            self._drive.flush()
 
     # --- lifecycle --------------------------------------------------------------------------
 
@@ -188,6 +190,7 @@ class BridgeNode(LifecycleNode):
         assert self._drive is not None
         self.destroy_timer(self._timer)
         self._drive.pause()
+        self._drive.flush()
         return super().on_deactivate(state)
 
     @guarded

@@ -172,6 +172,9 @@ class Drive(ABC):
         else:
             self._accept(answer, now)
 
+    def flush(self) -> None:
+        """Sends whatever is held back; in lockstep nothing is."""
+
     # --- helpers ----------------------------------------------------------------------------
 
     @property
@@ -352,9 +355,12 @@ class RealTimeDrive(Drive):
     def tick(self, now: float) -> None:
         """Advances by one control period and asks for the next action."""
         if self.state in (State.IDLE, State.FINISHED) or self._paused or not self._begun:
+            self.flush()
             return
         observation = self._observation
-        if observation is not None and not self._holds(observation):
+        if observation is None or self._holds(observation):
+            self.flush()
+        else:
             self._step(now)
         next_observation = self.world.observe(0)
         self._answer = None
