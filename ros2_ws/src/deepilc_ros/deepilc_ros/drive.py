@@ -172,8 +172,8 @@ class Drive(ABC):
         else:
             self._accept(answer, now)
 
-    def flush(self) -> None:
-        """Sends whatever is held back; in lockstep nothing is."""
+    def flush(self) -> None:  # noqa: B027 - in lockstep there is nothing to do
+        """Sends what is held back, if anything is."""
 
     # --- helpers ----------------------------------------------------------------------------
 
