@@ -152,7 +152,7 @@ def _products(rows: int, hidden: int) -> dict[str, tuple[Callable[[], None], flo
             "numpy": partial(np.matmul, x_np, y_np),
         }
         flop = 2.0 * a * b * c
-        times = max(1, round(FLOP_PER_TURN / flop))
+        times = min(100, max(1, round(FLOP_PER_TURN / flop)))
         for library, product in kinds.items():
             work[f"{library} {a}x{b}x{c}"] = (repeat(product, times), times * flop)
     return work

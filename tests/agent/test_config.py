@@ -18,6 +18,9 @@ def test_paper_preset_has_the_numbers_of_section_5_2():
     paper = preset("paper")
     assert (paper.critic_hidden, paper.actor_hidden, paper.alpha) == (512, 256, 0.2)
     assert (paper.zeta_state, paper.zeta_action, paper.coefficient_interval) == (0.5, 0.5, 20)
+    assert (paper.polyak, paper.critic_learning_rate, paper.actor_learning_rate) == (
+        0.005, 3e-4, 3e-4,
+    )  # fmt: skip
     assert paper.target_gradient == "policy" and not paper.scaling
 
 
