@@ -300,11 +300,14 @@ class BridgeNode(LifecycleNode):
 
     # --- out --------------------------------------------------------------------------------
 
-    def _send(self, observation: Observation) -> None:
+    def _send(self, observation: Observation) -> float:
         stamp = self.get_clock().now().to_msg()
-        self._observations.publish(
-            conversions.write_observation(observation, self.run, self._system.spec_hash, stamp)
+        message = conversions.write_observation(
+            observation, self.run, self._system.spec_hash, stamp
         )
+        sent_at = time.monotonic()
+        self._observations.publish(message)
+        return sent_at
 
     def _emit(self, transition: Transition, policy_hash: str) -> None:
         stamp = self.get_clock().now().to_msg()

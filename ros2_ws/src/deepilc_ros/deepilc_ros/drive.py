@@ -75,7 +75,7 @@ class Drive(ABC):
 
     Args:
         world: The system.
-        send: Called with each observation that wants an action.
+        send: Called with each observation that wants an action; returns when it went out.
         emit: Called with each transition and the hash of the policy that acted.
         wait_for_learner: Whether the learner's credit says where the run begins.
 
@@ -89,7 +89,7 @@ class Drive(ABC):
     def __init__(
         self,
         world: SimulatedWorld,
-        send: Callable[[Observation], None],
+        send: Callable[[Observation], float],
         emit: Callable[[Transition, str], None],
         *,
         wait_for_learner: bool = True,
@@ -191,10 +191,9 @@ class Drive(ABC):
     def _set(self, state: State, reason: str = "") -> None:
         self.state, self.reason = state, reason
 
-    def _ask(self, observation: Observation, now: float) -> None:
+    def _ask(self, observation: Observation) -> None:
         self._observation = observation
-        self._sent_at = now
-        self._send(observation)
+        self._sent_at = self._send(observation)
 
     def _apply(self, answer: Answer, latency: float, age: float) -> None:
         self.latencies.append(latency)
@@ -302,7 +301,7 @@ class LockstepDrive(Drive):
             return
         self._set(State.RUNNING)
         self._asked_at = now
-        self._ask(observation, now)
+        self._ask(observation)
 
     @staticmethod
     def _used_up(block: Credit, progress: Progress) -> bool:
@@ -369,7 +368,7 @@ class RealTimeDrive(Drive):
             self.flush()
             self._set(State.FINISHED)
             return
-        self._ask(next_observation, now)
+        self._ask(next_observation)
 
     def flush(self) -> None:
         """Sends the transition that waits for the next action."""

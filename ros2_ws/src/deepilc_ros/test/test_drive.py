@@ -17,15 +17,23 @@ class Bench:
     """A drive and what it sent; answers like a policy node."""
 
     def __init__(self, kind, transitions=1000, warmup=1000, **options):
-        self.observations, self.transitions = [], []
+        self.observations, self.transitions, self.now = [], [], 0.0
         plan = Plan(0, transitions, warmup)
         self.world = SimulatedWorld(SYSTEM, "real", plan)
         self.drive = kind(
             self.world,
-            self.observations.append,
+            self.send,
             lambda transition, _hash: self.transitions.append(transition),
             **options,
         )
+
+    def send(self, observation):
+        self.observations.append(observation)
+        return self.now
+
+    def tick(self, now):
+        self.now = now
+        self.drive.tick(now)
 
     def answer(self, now=0.0, action=HOVER, version=1, **changes):
         o = self.observations[-1]
@@ -105,9 +113,9 @@ class TestLockstep:
         bench = Bench(LockstepDrive, resend_after=1.0)
         bench.drive.arm(0.0)
         bench.credit(now=0.0)
-        bench.drive.tick(0.9)
+        bench.tick(0.9)
         assert len(bench.observations) == 1
-        bench.drive.tick(1.1)
+        bench.tick(1.1)
         assert len(bench.observations) == 2
         assert bench.drive.counters["observations resent"] == 1
         bench.answer()
@@ -128,23 +136,23 @@ class TestRealTime:
     def begun(self, **options):
         bench = Bench(RealTimeDrive, wait_for_learner=False, **options)
         bench.drive.arm(0.0)
-        bench.drive.tick(0.0)
+        bench.tick(0.0)
         return bench
 
     def test_waits_for_the_first_answer_and_then_for_nobody(self):
         bench = self.begun(silent_periods=3)
-        bench.drive.tick(0.05)
+        bench.tick(0.05)
         assert bench.transitions == [] and bench.drive.counters["misses"] == 0
         bench.answer(0.051)
-        bench.drive.tick(0.10)
-        bench.drive.tick(0.15)
+        bench.tick(0.10)
+        bench.tick(0.15)
         assert bench.world.progress.number == 2  # one answered, one missed
 
     def test_a_missed_deadline_gets_the_safe_action_and_is_counted(self):
         bench = self.begun()
         bench.answer(0.01)
-        bench.drive.tick(0.05)
-        bench.drive.tick(0.10)
+        bench.tick(0.05)
+        bench.tick(0.10)
         bench.answer(0.101)
         (first, missed) = bench.transitions
         assert first.source is Source.POLICY and not first.intervention
@@ -156,33 +164,33 @@ class TestRealTime:
     def test_a_late_answer_does_not_count_for_the_next_period(self):
         bench = self.begun()
         bench.answer(0.01)
-        bench.drive.tick(0.05)
+        bench.tick(0.05)
         late = bench.observations[-1]
-        bench.drive.tick(0.10)
+        bench.tick(0.10)
         bench.answer(0.11, number=late.number, step=late.step)
         assert bench.drive.rejected == 1
-        bench.drive.tick(0.15)
+        bench.tick(0.15)
         assert bench.drive.counters["misses"] == 2
 
     def test_latency_is_from_observation_to_acceptance(self):
         bench = self.begun()
         bench.answer(0.003)
-        bench.drive.tick(0.05)
+        bench.tick(0.05)
         assert bench.drive.latency(50.0) == pytest.approx(0.003)
 
     def test_silence_stops_safely_and_only_an_operator_goes_on(self):
         bench = self.begun(silent_periods=3)
         bench.answer(0.01)
         for k in range(1, 6):
-            bench.drive.tick(0.05 * k)
+            bench.tick(0.05 * k)
         assert bench.drive.state is State.SAFE_STOP and "silent" in bench.drive.reason
         bench.answer(0.26)
-        bench.drive.tick(0.30)
+        bench.tick(0.30)
         assert bench.drive.state is State.SAFE_STOP
         assert bench.drive.counters["safe actions"] == 5
         bench.drive.arm(0.31)
         bench.answer(0.32)
-        bench.drive.tick(0.35)
+        bench.tick(0.35)
         bench.drive.flush()
         assert bench.transitions[-1].source is Source.POLICY
 
@@ -190,12 +198,12 @@ class TestRealTime:
         bench = self.begun(silent_periods=2, auto_rearm=True)
         bench.answer(0.01)
         for k in range(1, 4):
-            bench.drive.tick(0.05 * k)
+            bench.tick(0.05 * k)
         assert bench.drive.state is State.SAFE_STOP
         bench.answer(0.16)
         assert bench.drive.state is State.RUNNING
         bench.drive.stop()
-        bench.drive.tick(0.20)
+        bench.tick(0.20)
         bench.answer(0.21)
         assert bench.drive.state is State.SAFE_STOP
 
@@ -204,11 +212,11 @@ class TestRealTime:
         bench.answer(0.01)
         k = 1
         while not any(t.ends_episode for t in bench.transitions):
-            bench.drive.tick(0.05 * k)
+            bench.tick(0.05 * k)
             k += 1
         made = bench.world.progress.number
         for _ in range(5):
-            bench.drive.tick(0.05 * k)
+            bench.tick(0.05 * k)
             k += 1
         assert bench.world.progress.number == made
         assert bench.observations[-1].step == 0  # still asking, so that life shows
@@ -216,12 +224,12 @@ class TestRealTime:
     def test_begins_where_the_learner_says_with_a_fresh_episode(self):
         bench = Bench(RealTimeDrive)
         bench.drive.arm(0.0)
-        bench.drive.tick(0.0)
+        bench.tick(0.0)
         assert bench.observations == []
         state = np.zeros(SYSTEM.state.size, np.float32)
         progress = Progress(number=50, episode=3, step=7, train_transitions=50, state=state)
         bench.credit(progress=progress)
-        bench.drive.tick(0.05)
+        bench.tick(0.05)
         first = bench.observations[-1]
         assert (first.number, first.episode, first.step) == (50, 4, 0)
 
@@ -230,10 +238,10 @@ class TestRealTime:
         bench.answer(0.01)
         bench.drive.pause()
         for k in range(1, 9):
-            bench.drive.tick(0.05 * k)
+            bench.tick(0.05 * k)
         assert bench.world.progress.number == 0
         bench.drive.arm(0.5)
-        bench.drive.tick(0.5)
+        bench.tick(0.5)
         bench.answer(0.51)
-        bench.drive.tick(0.55)
+        bench.tick(0.55)
         assert bench.world.progress.number >= 1
