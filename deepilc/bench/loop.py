@@ -1,6 +1,7 @@
 """Observation to applied action through four processes over DDS, and steps per second in lockstep.
 
-The nodes run as `deepilc up` runs them; the numbers are the bridge's own, on its own clock, as the
+The nodes run as `deepilc up` runs them, the learner niced, and bridge and policy node with a
+real-time priority where the machine permits it (they say so in their logs if not). The numbers are the bridge's own, on its own clock, as the
 learner notes them in the run folder.
 """
 
@@ -23,7 +24,8 @@ __all__ = ["run"]
 STACK = "quadrotor_sim"
 FREQUENCY = 100.0  # Hz, the control frequency of the issue's target
 SETTLE = 500  # transitions of lockstep before the clock starts
-NICE = 10  # priority of the busy learner
+NICE = 10  # of the busy learner: it yields the processor
+REALTIME_PRIORITY = 20  # of bridge and policy node, where the machine permits it
 
 
 def run(
@@ -106,12 +108,16 @@ def _real_time(seconds: float) -> dict[str, Any]:
     """The last status of a run at 100 Hz in which the learner has always something to do."""
     settings = _train_settings(int(seconds * FREQUENCY), updates_per_transition=4.0)
     dt = registry.get(stacks.load(STACK).train.system).dt
-    pacing = [f"nodes.{node}.parameters.pacing=real_time" for node in ("bridge", "policy")]
+    action_path = [
+        f"nodes.{node}.parameters.{setting}"
+        for node in ("bridge", "policy")
+        for setting in ("pacing=real_time", f"realtime_priority={REALTIME_PRIORITY}")
+    ]
     last: dict[str, Any] = {}
     _run(
         [
             *settings,
-            *pacing,
+            *action_path,
             "nodes.learner.parameters.pacing=real_time",
             f"nodes.bridge.parameters.real_time_factor={FREQUENCY * dt}",
             "nodes.bridge.parameters.auto_rearm=true",

@@ -26,10 +26,12 @@ from deepilc_ros.lifecycle import bring_up, guarded
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import LATCHED, LOCKSTEP, NEWEST, PACINGS, REAL_TIME, ROWS, newest_for
 from deepilc_ros.run_name import RUN, run_name
+from deepilc_ros.scheduling import REALTIME_PRIORITY, prioritise
 from sims import registry
 
 SETTINGS = (
     RUN,
+    REALTIME_PRIORITY,
     Setting("autostart", False, "Configure, activate and arm at start: for simulation."),
     Setting(
         "pacing",
@@ -117,6 +119,7 @@ class BridgeNode(LifecycleNode):
 
     def start(self) -> None:
         """Brings the node up if `autostart` is set."""
+        prioritise(self, self._values["realtime_priority"])
         if self._values["autostart"]:
             bring_up(self)
 

@@ -20,10 +20,12 @@ from deepilc_ros.parameters import Setting
 from deepilc_ros.policy_store import PolicyStore
 from deepilc_ros.qos import LATCHED, LOCKSTEP, NEWEST, PACINGS, REAL_TIME, newest_for
 from deepilc_ros.run_name import RUN, run_name
+from deepilc_ros.scheduling import REALTIME_PRIORITY, ordinary, prioritise
 from sims import registry
 
 SETTINGS = (
     RUN,
+    REALTIME_PRIORITY,
     Setting("autostart", False, "Configure and activate at start: for simulation."),
     Setting(
         "pacing",
@@ -69,6 +71,7 @@ class PolicyNode(LifecycleNode):
 
     def start(self) -> None:
         """Brings the node up if `autostart` is set."""
+        prioritise(self, self._values["realtime_priority"])
         if self._values["autostart"]:
             bring_up(self)
 
@@ -203,6 +206,7 @@ class PolicyNode(LifecycleNode):
         """Loads and checks policies off the executor's thread, so that no action waits for it."""
         store = self._store
         assert store is not None
+        ordinary()
         while (message := self._queue.get()) is not None:
             rejected = store.rejection
             taken = store.offer(
