@@ -1,8 +1,8 @@
 """Observation to applied action through four processes over DDS, and steps per second in lockstep.
 
 The nodes run as `deepilc up` runs them, the learner niced, and bridge and policy node with a
-real-time priority where the machine permits it (they say so in their logs if not). The numbers are the bridge's own, on its own clock, as the
-learner notes them in the run folder.
+real-time priority where the machine permits it (their logs say so if not). The numbers are the
+bridge's own, on its own clock, as the learner notes them in the run folder.
 """
 
 import json
