@@ -55,13 +55,15 @@ class Job:
         seed: Seed of all stages.
         pretrain_transitions: Transitions in the nominal model (no robot time).
         finetune_transitions: Transitions with the real parameters.
+        updates_per_transition: Of fine-tuning; real transitions are dear, updates are not.
         evaluation_episodes: Fixed start states of the evaluations before and after.
         overrides: Further settings, "key=value", for all stages.
     """
 
     seed: int = 0
-    pretrain_transitions: int = 20_000
-    finetune_transitions: int = 3_000
+    pretrain_transitions: int = 8_000
+    finetune_transitions: int = 2_000
+    updates_per_transition: float = 4.0
     evaluation_episodes: int = 20
     overrides: tuple[str, ...] = ()
 
@@ -167,6 +169,7 @@ def _finetune(folder: Path, job: Job, report: Callable[[str], None]) -> None:
 
 def _stack_overrides(job: Job, initial: Path) -> list[str]:
     return [
+        f"train.updates_per_transition={job.updates_per_transition}",
         *(f"train.{override}" for override in job.overrides),
         f"train.seed={job.seed}",
         f"train.transitions={job.finetune_transitions}",

@@ -1,4 +1,4 @@
-"""`deepilc sim`, the main job: all stages in miniature, and Ctrl-C in the middle of the nodes' work."""
+"""`deepilc sim`, the main job: all stages in miniature, and Ctrl-C in the middle of them."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def test_interrupted_in_the_middle_and_resumed_the_main_job_gives_its_table_and_
     output, _ = job.communicate(timeout=60)
     assert job.returncode == 130, output
     assert f"deepilc sim --resume {folder}" in output
-    gone, alive = psutil.wait_procs(nodes, timeout=10)
+    _, alive = psutil.wait_procs(nodes, timeout=10)
     assert not alive, "no orphan process"
 
     before = (folder / "finetune" / "episodes.csv").read_text()
