@@ -21,7 +21,7 @@ from deepilc_msgs.msg import Transition as TransitionMsg
 from deepilc_msgs.srv import GetTransitions
 from deepilc_ros import conversions, parameters, process
 from deepilc_ros.diagnostics import Diagnostics, Health
-from deepilc_ros.drive import Answer, Drive, LockstepDrive, RealTimeDrive, State
+from deepilc_ros.drive import NO_ANSWER, Answer, Drive, LockstepDrive, RealTimeDrive, State
 from deepilc_ros.lifecycle import bring_up, guarded
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import LATCHED, LOCKSTEP, NEWEST, PACINGS, REAL_TIME, ROWS, newest_for
@@ -88,7 +88,7 @@ SETTINGS = (
 )
 LOCKSTEP_CHECK = 0.05  # s between looks whether an observation must be sent again
 LARGEST_ANSWER = 500  # transitions per service answer, about 200 kB
-LEARNER_SILENT = 2.0  # s without learner_status
+LEARNER_SILENT = 0.7  # s without learner_status; with a report every 0.25 s known within 1 s
 
 
 class BridgeNode(LifecycleNode):
@@ -376,7 +376,8 @@ class BridgeNode(LifecycleNode):
         seen = self._learner_seen
         if seen is not None and time.monotonic() - seen > LEARNER_SILENT:
             return Health("warning", "the learner is silent; acting goes on", values)
-        return Health("ok", drive.reason or drive.state.name.lower(), values)
+        level = "warning" if drive.reason == NO_ANSWER else "ok"
+        return Health(level, drive.reason or drive.state.name.lower(), values)
 
     # --- services ---------------------------------------------------------------------------
 

@@ -10,8 +10,8 @@ from rclpy.node import Node
 
 __all__ = ["PERIOD", "Diagnostics", "Health"]
 
-PERIOD = 0.5
-"""Seconds between two reports: a fault is visible within one second."""
+PERIOD = 0.25
+"""Seconds between two reports: with what the nodes wait, a fault is visible within one second."""
 
 _LEVELS = {
     "ok": DiagnosticStatus.OK,
@@ -36,7 +36,7 @@ class Health:
 
 
 class Diagnostics:
-    """Publishes a node's health and counters twice a second.
+    """Publishes a node's health and counters four times a second.
 
     Args:
         node: The node.

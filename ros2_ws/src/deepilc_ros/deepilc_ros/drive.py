@@ -16,9 +16,10 @@ from deepilc.plan import Progress
 from deepilc.transition import Observation, Transition
 from deepilc.world import SimulatedWorld
 
-__all__ = ["Answer", "Credit", "Drive", "LockstepDrive", "RealTimeDrive", "State"]
+__all__ = ["NO_ANSWER", "Answer", "Credit", "Drive", "LockstepDrive", "RealTimeDrive", "State"]
 
 LATENCIES_KEPT = 6000
+NO_ANSWER = "no answer from the policy node"
 
 
 class State(IntEnum):
@@ -249,7 +250,7 @@ class LockstepDrive(Drive):
             return
         if now - self._asked_at >= self.resend_after:
             self.counters["observations resent"] += 1
-            self.reason = "no answer from the policy node"
+            self.reason = NO_ANSWER
             self._asked_at = now
             self._send(self._observation)
 

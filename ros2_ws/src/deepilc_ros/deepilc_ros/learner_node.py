@@ -50,7 +50,7 @@ SETTINGS = (
     ),
 )
 LOOK_PERIOD = 0.1  # s between looks for missing messages
-STATUS_PERIOD = 0.5  # s
+STATUS_PERIOD = 0.25  # s; the bridge takes it as a sign of life
 ANSWER_TIMEOUT = 2.0  # s until a service is asked again
 SHUTDOWN_GRACE = 60.0  # s for the last update and the checkpoint
 SILENT = 2.0  # s

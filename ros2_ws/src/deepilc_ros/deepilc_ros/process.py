@@ -74,9 +74,11 @@ def _spin(make: Callable[[], Process], stop: threading.Event) -> int:
             executor.spin_once(timeout_sec=LONGEST_WAIT)
             node.after_events()
     finally:
-        node.close()
-        executor.remove_node(node)
-        executor.shutdown()
-        node.destroy_node()  # type: ignore[attr-defined]
-        sys.stdout.flush()
+        try:
+            node.close()
+        finally:
+            executor.remove_node(node)
+            executor.shutdown()
+            node.destroy_node()  # type: ignore[attr-defined]
+            sys.stdout.flush()
     return 0
