@@ -67,8 +67,8 @@ class Policy:
             name: What error messages call it; by default its path or the start of its hash.
 
         Raises:
-            UserError: Not a policy artefact, of another system (each difference is listed), or it
-                gives actions that are not finite.
+            UserError: Not a policy artefact, of another system (each difference is listed), it
+                cannot be run, or it gives actions that are not finite.
         """
         if isinstance(source, bytes):
             content, name = source, name or f"policy {content_hash(source)[:12]}"
@@ -111,7 +111,10 @@ class Policy:
         states = (center + scale * offsets).astype(np.float32)
         for level in (0.0, -3.0, 3.0):
             noise = np.full((len(states), self._action_size), level, np.float32)
-            (actions,) = self._session.run(_OUTPUTS, {"observation": states, "noise": noise})
+            try:
+                (actions,) = self._session.run(_OUTPUTS, {"observation": states, "noise": noise})
+            except Exception as error:  # onnxruntime has no common base of its exceptions
+                raise UserError(f"{name} cannot be run: {' '.join(str(error).split())}") from None
             if actions.shape != noise.shape or not np.isfinite(actions).all():
                 raise UserError(
                     f"{name} gives actions that are not finite; the policy that was there stays. "
@@ -219,7 +222,11 @@ def _check(
         for key, value in wanted.items()
         if metadata.get(key, _ABSENT) != value
     ]
-    differences += [f"{key} is absent" for key in ("version", "run") if key not in metadata]
+    differences += [
+        f"{key} is {metadata.get(key, _ABSENT)!r}, must be {kind.__name__}"
+        for key, kind in (("version", int), ("run", str))
+        if type(metadata.get(key)) is not kind
+    ]
     shapes = {port.name: port.shape[1:] for port in session.get_inputs()}
     shapes |= {port.name: port.shape[1:] for port in session.get_outputs()}
     n, m = len(system.state.names), len(system.action.names)

@@ -148,6 +148,8 @@ class Replay:
     def add(self, transition: Transition, linearization: Linearization | None = None) -> int:
         """Appends a transition with its applied action.
 
+        A terminal next state that is not finite is replaced by the state before it.
+
         Args:
             transition: The transition, states and actions in physical units.
             linearization: Its Jacobians; without them the row trains as plain SAC.
@@ -161,7 +163,11 @@ class Replay:
         state_action = staging[self._columns["state_action"]]
         state_action[:n] = transition.state
         state_action[n:] = transition.action_applied
-        staging[self._columns["next_state"]] = transition.next_state
+        next_state = transition.next_state
+        if transition.terminated and not np.isfinite(next_state).all():
+            # nothing is learned from the end itself, but NaN times a mask would not be zero
+            next_state = transition.state
+        staging[self._columns["next_state"]] = next_state
         staging[self._columns["reward"]] = transition.reward
         staging[self._columns["terminated"]] = transition.terminated
         if linearization is not None:

@@ -82,6 +82,7 @@ class SimulatedWorld:
         *,
         source: Source = Source.POLICY,
         action_latency: float = 0.0,
+        observation_age: float = 0.0,
         action_age: float = 0.0,
         fault: str = "",
     ) -> Transition:
@@ -92,6 +93,7 @@ class SimulatedWorld:
             policy_version: Version of the policy that chose it.
             source: Who chose it.
             action_latency: Seconds from observation to action.
+            observation_age: Seconds since the state was measured.
             action_age: Seconds since the action was received.
             fault: If set, the safe action is applied for this reason, whatever was requested.
         """
@@ -102,7 +104,12 @@ class SimulatedWorld:
             self.guard.safe(fault)
             if fault
             else self.guard.check(
-                requested, state, self._previous_action, source=source, action_age=action_age
+                requested,
+                state,
+                self._previous_action,
+                source=source,
+                observation_age=observation_age,
+                action_age=action_age,
             )
         )
         next_state = self._model.step(state, verdict.action)

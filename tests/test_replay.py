@@ -96,6 +96,17 @@ def test_jacobian_that_is_flagged_or_not_finite_is_stored_as_invalid_zeros(bad):
     assert batch.jacobian.abs().max() == 0.0 and batch.reward_gradient.abs().max() == 0.0
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_terminal_next_state_that_is_not_finite_cannot_reach_the_networks(bad):
+    replay = filled(0)
+    last = transition(1, terminated=True)
+    last.next_state[1] = bad
+    replay.add(last)
+    batch = replay.sample(4)
+    assert batch.terminated.min() == 1.0
+    np.testing.assert_array_equal(batch.next_state, batch.state)
+
+
 def test_full_replay_draws_from_the_newest_capacity_rows(monkeypatch):
     monkeypatch.setattr(module, "_RUN_AHEAD", 3)
     replay = filled(37, capacity=10)

@@ -92,6 +92,23 @@ def test_weights_that_are_not_finite_are_refused(system, make_weights, value):
         Policy.load(export(weights, system, version=1, run="test"), system)
 
 
+@pytest.mark.parametrize(("key", "value"), [("version", "seven"), ("version", None), ("run", 3)])
+def test_a_version_or_run_of_another_type_is_refused(content, system, key, value):
+    with pytest.raises(UserError, match=f"{key} is {value!r}, must be"):
+        Policy.load(with_metadata(content, **{key: value}), system)
+
+
+def test_a_graph_that_fails_when_it_runs_is_refused(content, system):
+    model = onnx.load_from_string(content)
+    last = next(node for node in model.graph.node if "action" in node.output)
+    last.output[:] = ["before"]
+    shape = onnx.numpy_helper.from_array(np.array([7, 4], np.int64), "shape")
+    model.graph.initializer.append(shape)
+    model.graph.node.append(onnx.helper.make_node("Reshape", ["before", "shape"], ["action"]))
+    with pytest.raises(UserError, match="cannot be run"):
+        Policy.load(model.SerializeToString(), system)
+
+
 def test_a_state_that_is_not_finite_is_not_hidden(content, system):
     """The guard answers it; a policy that turned nan into a bound would fool the guard."""
     states = np.zeros((3, 12), np.float32)
