@@ -90,6 +90,9 @@ class Nodes:
         process.kill()
         process.wait(10)
 
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
     def signal(self, name: str, number: int) -> None:
         self._processes[name].send_signal(number)
 

@@ -1,5 +1,6 @@
 """The policy node alone: which policy answers which observation, and which policies it refuses."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +202,17 @@ def test_observations_of_another_run_or_specification_get_no_answer(nodes: Any, 
     node.observe(3, policy_version=1)
     node.action(3)
     assert [a.number for a in node.actions] == [3]
+
+
+def test_real_time_priority_is_taken_or_its_lack_is_said(nodes: Any, probe: Any) -> None:
+    node = Node(nodes, probe, realtime_priority=5)
+    node.offer(artefact(1))
+    node.observe(0, policy_version=1)
+    node.action(0)
+    pid = nodes.pid("policy")
+    if os.sched_getscheduler(pid) == os.SCHED_FIFO:
+        threads = Path(f"/proc/{pid}/task").iterdir()
+        policies = {os.sched_getscheduler(int(thread.name)) for thread in threads}
+        assert os.SCHED_OTHER in policies  # the loader, which nobody waits for
+    else:
+        assert "no real-time priority 5" in nodes.output("policy")

@@ -51,7 +51,7 @@ def numbers(field: array, size: int, name: str) -> np.ndarray:
     """
     if len(field) != size:
         raise BadMessageError(f"wrong size of {name}")
-    return np.frombuffer(field, np.float32).copy()
+    return np.array(field, np.float32)
 
 
 def write_observation(
