@@ -8,13 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepilc.plan import evaluation_start
+from deepilc.plan import EVALUATION_SEED, evaluation_start
 from deepilc.policy import Policy
 from sims.system import System
 
-__all__ = ["EVALUATION_SEED", "Gain", "evaluate", "paired_gain"]
-
-EVALUATION_SEED = 1_000_003
+__all__ = ["Gain", "evaluate", "paired_gain"]
 
 
 def evaluate(

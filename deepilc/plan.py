@@ -11,6 +11,9 @@ import numpy as np
 from deepilc.transition import Mode, Transition
 from sims.system import System
 
+EVALUATION_SEED = 1_000_003
+"""Start states of evaluation follow from this seed unless another one is given."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -80,7 +83,7 @@ class Plan:
     evaluation_interval: int = 0
     evaluate_first: bool = True
     evaluate_last: bool = True
-    evaluation_seed: int = 1_000_003
+    evaluation_seed: int = EVALUATION_SEED
 
     def evaluations_due(self, train_transitions: int) -> int:
         """Number of evaluations that belong before the next training transition."""

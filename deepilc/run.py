@@ -262,7 +262,7 @@ class RunFolder:
         made = {"README.txt", "run.json", "config.yaml", "checkpoints", "policies"}
         folders = [self.path / "checkpoints", self.path / "policies"]
         entries = list(self.path.iterdir())
-        if {entry.name for entry in entries} <= made and not any(
+        if {entry.name for entry in entries if entry.name[0] != "."} <= made and not any(
             list(folder.iterdir()) for folder in folders if folder.is_dir()
         ):
             shutil.rmtree(self.path)

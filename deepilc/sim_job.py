@@ -29,7 +29,7 @@ from deepilc.run import RunFolder, write_atomic
 from deepilc.sim_progress import LiveLine
 from deepilc.train import train
 
-__all__ = ["Job", "run"]
+__all__ = ["Job", "begun", "run"]
 
 STACK = "quadrotor_sim"
 README = """\
@@ -135,7 +135,7 @@ def _finetune(folder: Path, job: Job, report: Callable[[str], None]) -> None:
     report("2/3 fine-tuning over ROS 2 with the real parameters; plain SAC beside it, in process")
     initial = RunFolder.resume(folder / "pretrain").checkpoint
     path = folder / "finetune"
-    if (path / "run.json").exists():
+    if begun(path, "stack.yaml"):
         stack, run = up.reopen(path)
     else:
         stack = stacks.load(STACK, _stack_overrides(job, initial))
@@ -184,7 +184,7 @@ def _start_comparison(
 ) -> "subprocess.Popen[bytes]":
     """Starts the same fine-tuning without value gradients, in a process that yields."""
     path = folder / "sac"
-    if (path / "run.json").exists():
+    if begun(path, "config.yaml"):
         arguments = ["finetune", "--resume", str(path)]
     else:
         file = folder / "sac.yaml"
@@ -256,12 +256,26 @@ def _stage(folder: Path, name: str, act: Callable[[], None]) -> None:
 
 def _run_folder(path: Path, settings: TrainConfig) -> tuple[RunFolder, bool]:
     """The run folder of a stage, and whether there is a checkpoint to go on from."""
-    if (path / "run.json").exists():
+    if begun(path, "config.yaml"):
         run = RunFolder.resume(path)
         if not run.has_checkpoint:
             run.rewind(0, -1)
         return run, run.has_checkpoint
     return RunFolder.create(path, config=settings.model_dump(mode="json")), False
+
+
+def begun(path: Path, last: str) -> bool:
+    """Whether a stage has a run folder; what is left of one that was not made to the end goes away.
+
+    Args:
+        path: Where the folder is or will be.
+        last: The file that is written last when it is made.
+    """
+    if (path / last).exists():
+        return True
+    if path.exists():
+        RunFolder(path).discard_if_unused()
+    return False
 
 
 @contextmanager

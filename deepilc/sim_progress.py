@@ -82,10 +82,7 @@ class LiveLine:
         rows = read_rows(run / "episodes.csv")
         parts = []
         if rows:
-            row = rows[-1]
-            parts.append(
-                f"episode {row['episode']} ({row['mode']}) return {float(row['return']):.1f}"
-            )
+            parts.append(_episode(rows[-1]))
         if status:
             parts += [
                 f"{status['updates_per_second']:.0f} updates/s",

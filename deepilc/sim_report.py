@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from deepilc import plot
-from deepilc.evaluate import EVALUATION_SEED, Gain, paired_gain
-from deepilc.plan import evaluation_start
+from deepilc.evaluate import Gain, paired_gain
+from deepilc.plan import EVALUATION_SEED, evaluation_start
 from deepilc.policy import Policy
 from deepilc.run import RunFolder, write_atomic
 from deepilc.table import read_rows
@@ -29,11 +29,13 @@ class Evaluations:
         first: (K,) before the first training transition.
         last: (K,) after the last one.
         transitions: Training transitions between them.
+        evaluation_transitions: Transitions of all evaluations; nothing is learned from them.
     """
 
     first: np.ndarray
     last: np.ndarray
     transitions: int
+    evaluation_transitions: int
 
     @classmethod
     def of_run(cls, run: Path, episodes: int) -> "Evaluations":
@@ -53,7 +55,12 @@ class Evaluations:
                 f"{run / 'episodes.csv'} has {len(returns)} evaluation episodes, not two times "
                 f"{episodes}"
             )
-        return cls(returns[:episodes], returns[-episodes:], int(float(rows[-1]["transitions"])))
+        return cls(
+            first=returns[:episodes],
+            last=returns[-episodes:],
+            transitions=int(float(rows[-1]["transitions"])),
+            evaluation_transitions=sum(int(float(row["steps"])) for row in rows),
+        )
 
     @property
     def gain(self) -> Gain:
@@ -103,7 +110,10 @@ def _table(evaluations: dict[str, Evaluations], episodes: int) -> str:
     ]
     lines = [
         f"Return over {episodes} fixed start states, mean ± standard deviation; "
-        "paired gain over zero-shot with its 95 % interval.",
+        "paired gain over zero-shot with its 95 % interval. Learned from are the real transitions; "
+        "those of the evaluations, "
+        + ", ".join(f"{e.evaluation_transitions} ({name})" for name, e in evaluations.items())
+        + ", come on top.",
         "",
         "| policy | real transitions | return | gain |",
         "|---|---:|---:|---:|",

@@ -1,0 +1,37 @@
+"""The main job's stages: a folder that was interrupted while it was made does not block them."""
+
+from pathlib import Path
+
+import pytest
+
+from deepilc.run import RunFolder
+from deepilc.sim_job import begun
+
+
+@pytest.mark.parametrize("last", ["config.yaml", "stack.yaml"])
+def test_a_folder_interrupted_while_it_was_made_is_made_anew(tmp_path: Path, last: str) -> None:
+    path = tmp_path / "finetune"
+    RunFolder.create(path, config={"seed": 1} if last == "stack.yaml" else None)
+    (path / f".{last}.tmp").touch()
+    assert not begun(path, last)
+    RunFolder.create(path, config={"seed": 1})
+
+
+def test_a_folder_that_is_complete_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "pretrain"
+    run = RunFolder.create(path, config={"seed": 1})
+    run.save_policy(b"content", 1)
+    assert begun(path, "config.yaml")
+    assert run.policy.read_bytes() == b"content"
+
+
+def test_a_run_is_never_removed_even_if_its_settings_are_gone(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "pretrain", config={"seed": 1})
+    run.save_policy(b"content", 1)
+    (run.path / "config.yaml").unlink()
+    assert not begun(run.path, "config.yaml")
+    assert run.policy.read_bytes() == b"content"
+
+
+def test_a_folder_that_is_not_there_has_not_begun(tmp_path: Path) -> None:
+    assert not begun(tmp_path / "sac", "config.yaml")
