@@ -61,8 +61,8 @@ class Job:
     """
 
     seed: int = 0
-    pretrain_transitions: int = 8_000
-    finetune_transitions: int = 2_000
+    pretrain_transitions: int = 6_000
+    finetune_transitions: int = 3_000
     updates_per_transition: float = 4.0
     evaluation_episodes: int = 20
     overrides: tuple[str, ...] = ()

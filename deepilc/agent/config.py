@@ -58,6 +58,13 @@ class AgentConfig(BaseModel):
         description="Share of the critics that moves into their targets at each update. "
         "Smaller is steadier and slower.",
     )
+    policy_polyak: float = Field(
+        0.005,
+        gt=0.0,
+        le=1.0,
+        description="Share of the actor that moves into the policy that acts, at each update. "
+        "1 acts with the actor itself; smaller averages over its last steps, which is steadier.",
+    )
     critic_learning_rate: float = Field(
         1e-3, gt=0.0, le=1.0, description="Adam step size of both critics."
     )
@@ -143,13 +150,14 @@ _AS_PUBLISHED = {
     "polyak": 0.005,
     "critic_learning_rate": 3e-4,
     "actor_learning_rate": 3e-4,
+    "policy_polyak": 1.0,
     "scaling": False,
 }
 
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         # the steps of Adam and of the target are larger than published: with scaled inputs and
-        # value gradients that needs about half the transitions, and stays stable
+        # value gradients that needs about half the transitions; the averaged policy is steadier
         "default": {},
         # section 5.2 and Eq. 12-18 to the letter: physical units, gradient through the policy
         "paper": _AS_PUBLISHED,

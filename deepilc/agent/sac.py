@@ -92,9 +92,11 @@ class SAC:
         self._actor_flat = actor.to(self.device, self.dtype)
         self._critic_flat = critic.to(self.device, self.dtype)
         self._target_flat = self._critic_flat.clone()
+        self._policy_flat = self._actor_flat.clone()
         self._actor_adam = FlatAdam(self._actor_flat, config.actor_learning_rate)
         self._critic_adam = FlatAdam(self._critic_flat, config.critic_learning_rate)
         self._actor = ActorWeights.of(self._actor_flat, n, outputs, config.actor_hidden)
+        self._policy = ActorWeights.of(self._policy_flat, n, outputs, config.actor_hidden)
         self._critic = CriticWeights.of(self._critic_flat, n + m, config.critic_hidden)
         self._target = CriticWeights.of(self._target_flat, n + m, config.critic_hidden)
         self._actor_gradient = ActorWeights.of(
@@ -125,7 +127,7 @@ class SAC:
 
     @torch.no_grad()
     def update(self, batch: Batch) -> None:
-        """One step on the critics, the actor, alpha (if adapted) and the target critics."""
+        """One step on critics, actor, alpha (if adapted), target critics and averaged policy."""
         rows = len(batch)
         if rows != self._rows:
             self._allocate(rows)
@@ -142,6 +144,7 @@ class SAC:
         self._critic_step(batch, next_rows, record)
         self._actor_step(rows_now, record)
         self._target_flat.lerp_(self._critic_flat, self.config.polyak)
+        self._policy_flat.lerp_(self._actor_flat, self.config.policy_polyak)
         self.updates += 1
 
     def _critic_step(self, batch: Batch, next_rows: slice, record: bool) -> None:
@@ -253,7 +256,7 @@ class SAC:
         physical = torch.as_tensor(states, dtype=self.dtype, device=self.device)
         self.scaling.states(physical, out=passes.input)
         passes.noise.copy_(given)
-        passes.forward(self._actor)
+        passes.forward(self._policy)
         u = passes.action
         if not self._gaussian:
             u = (u + self.config.exploration_std * given).clamp(-1.0, 1.0)
@@ -261,7 +264,7 @@ class SAC:
 
     def policy_weights(self) -> PolicyWeights:
         """Networks and scaling of the policy as float32 arrays, for the artefact."""
-        actor, config = self._actor, self.config
+        policy, config = self._policy, self.config
 
         def layer(weight: torch.Tensor, bias: torch.Tensor) -> Layer:
             return tuple(x.detach().cpu().float().numpy().copy() for x in (weight, bias))  # type: ignore[return-value]
@@ -269,12 +272,12 @@ class SAC:
         return PolicyWeights(
             kind=config.policy,
             hidden=[
-                layer(actor.first[:, :-1], actor.first[:, -1]),
-                layer(actor.second, actor.second_bias),
+                layer(policy.first[:, :-1], policy.first[:, -1]),
+                layer(policy.second, policy.second_bias),
             ],
-            mean=layer(actor.head[: self.m], actor.head_bias[: self.m]),
+            mean=layer(policy.head[: self.m], policy.head_bias[: self.m]),
             log_std=(
-                layer(actor.head[self.m :], actor.head_bias[self.m :]) if self._gaussian else None
+                layer(policy.head[self.m :], policy.head_bias[self.m :]) if self._gaussian else None
             ),
             **self.scaling.policy_arrays(),
             log_std_min=LOG_STD_MIN,
@@ -301,6 +304,7 @@ class SAC:
         tensors = {
             "shape": self._shape,
             "actor": self._actor_flat,
+            "policy": self._policy_flat,
             "critic": self._critic_flat,
             "target": self._target_flat,
             "alpha": self._alpha,
@@ -333,7 +337,7 @@ class SAC:
             adam.load_state_dict(state, f"{name}_adam.")
 
     def load_networks(self, state: dict[str, torch.Tensor]) -> None:
-        """Takes over actor, critics and target critics, and nothing else.
+        """Takes over actor, averaged policy, critics and target critics, and nothing else.
 
         Raises:
             UserError: The networks have other sizes or another scaling.
@@ -347,6 +351,7 @@ class SAC:
                     "use the agent settings of the saved run"
                 )
         self._actor_flat.copy_(state["actor"])
+        self._policy_flat.copy_(state["policy"])
         self._critic_flat.copy_(state["critic"])
         self._target_flat.copy_(state["target"])
 

@@ -113,6 +113,26 @@ def test_resumed_agent_is_bit_equal_to_an_uninterrupted_one(system, make_batch, 
     assert resumed.metrics() == whole.metrics()
 
 
+def test_the_acting_policy_is_the_running_average_of_the_actor(system, make_batch):
+    """Against the recursion by hand; with share 1 it is the actor itself."""
+    agent = SAC(system, AgentConfig(**SMALL, policy_polyak=0.1), seed=7)
+    average = agent.state_dict()["actor"].double()
+    for seed in range(4):
+        agent.update(single(make_batch(seed)))
+        average += 0.1 * (agent.state_dict()["actor"].double() - average)
+    state = agent.state_dict()
+    torch.testing.assert_close(state["policy"].double(), average, rtol=1e-5, atol=1e-6)
+    assert not torch.equal(state["policy"], state["actor"])
+    head = state["policy"][-2 * system.action.size :].numpy()
+    weights = agent.policy_weights()
+    exported = np.concatenate([weights.mean[1], weights.log_std[1]])
+    np.testing.assert_array_equal(exported, head)
+
+    plain = SAC(system, AgentConfig(**SMALL, policy_polyak=1.0), seed=7)
+    plain.update(single(make_batch(0)))
+    assert torch.equal(plain.state_dict()["policy"], plain.state_dict()["actor"])
+
+
 def test_seed_decides_weights_and_noise(system, make_batch):
     batch = single(make_batch(0))
 
@@ -131,7 +151,7 @@ def test_load_networks_leaves_optimisers_and_counters_alone(system, make_batch):
     fresh = SAC(system, AgentConfig(**SMALL), seed=5)
     fresh.load_networks(trained.state_dict())
     state = fresh.state_dict()
-    for name in ("actor", "critic", "target"):
+    for name in ("actor", "policy", "critic", "target"):
         assert torch.equal(state[name], trained.state_dict()[name])
     assert fresh.updates == 0
     assert state["critic_adam.step"] == 0 and state["critic_adam.exp_avg"].abs().max() == 0
