@@ -20,72 +20,17 @@ from deepilc_msgs.msg import Observation as ObservationMsg
 from deepilc_msgs.msg import Transition as TransitionMsg
 from deepilc_msgs.srv import GetTransitions
 from deepilc_ros import conversions, parameters, process
+from deepilc_ros.bridge_settings import SETTINGS
 from deepilc_ros.diagnostics import Diagnostics, Health
-from deepilc_ros.drive import NO_ANSWER, Answer, Drive, LockstepDrive, RealTimeDrive, State
+from deepilc_ros.drive import Answer, Drive, State
 from deepilc_ros.lifecycle import bring_up, guarded
-from deepilc_ros.parameters import Setting
-from deepilc_ros.qos import LATCHED, LOCKSTEP, NEWEST, PACINGS, REAL_TIME, ROWS, newest_for
-from deepilc_ros.run_name import RUN, run_name
-from deepilc_ros.scheduling import REALTIME_PRIORITY, prioritise
+from deepilc_ros.lockstep import NO_ANSWER, LockstepDrive
+from deepilc_ros.qos import LATCHED, LOCKSTEP, NEWEST, REAL_TIME, ROWS, newest_for
+from deepilc_ros.real_time import RealTimeDrive
+from deepilc_ros.run_name import run_name
+from deepilc_ros.scheduling import prioritise
 from sims import registry
 
-SETTINGS = (
-    RUN,
-    REALTIME_PRIORITY,
-    Setting("autostart", False, "Configure, activate and arm at start: for simulation."),
-    Setting(
-        "pacing",
-        LOCKSTEP,
-        "lockstep: advance on the learner's credits only, reproducible; "
-        "real_time: one step per control period, never waiting.",
-        choices=PACINGS,
-    ),
-    Setting(
-        "real_time_factor",
-        1.0,
-        "Real time: simulated seconds per second; 5.0 is 100 Hz where dt is 0.05 s.",
-        low=0.01,
-        high=1000.0,
-    ),
-    Setting(
-        "resend_after",
-        1.0,
-        "Lockstep: seconds without an action until the observation is sent again.",
-        low=0.01,
-        high=3600.0,
-        live=True,
-    ),
-    Setting(
-        "silent_periods",
-        5,
-        "Real time: control periods without an action until the bridge stops safely.",
-        low=1,
-        high=10_000,
-    ),
-    Setting(
-        "auto_rearm",
-        False,
-        "Real time: go on by itself when a silent policy node is back. For simulation; "
-        "on hardware re-arming is an operator's act.",
-        live=True,
-    ),
-    Setting(
-        "wait_for_learner",
-        True,
-        "Begin only once the learner has said where the run stands (topic pace). Without it a "
-        "restarted bridge begins at transition 0.",
-    ),
-    Setting(
-        "history",
-        20_000,
-        "Transitions kept for whoever missed some; about 2 kB each.",
-        low=1,
-        high=10_000_000,
-    ),
-    Setting("publish_clock", False, "Publish simulated time on /clock (remap it per namespace)."),
-    Setting("evaluate_first", True, "Evaluate before the first training transition."),
-    Setting("evaluate_last", True, "Evaluate after the last training transition."),
-)
 LOCKSTEP_CHECK = 0.05  # s between looks whether an observation must be sent again
 LARGEST_ANSWER = 500  # transitions per service answer, about 200 kB
 LEARNER_SILENT = 0.7  # s without learner_status; with a report every 0.25 s known within 1 s

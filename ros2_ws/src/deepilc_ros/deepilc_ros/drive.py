@@ -1,4 +1,6 @@
-"""When the world advances: in lockstep on the learner's credits, in real time on the clock.
+"""What drives the world has in common: arming, stopping, answers, counters.
+
+`lockstep.py` advances it on the learner's credits, `real_time.py` on the clock.
 
 No ROS and no clock in here: the bridge node passes in what arrived and the time, and sends what
 `send` and `emit` are called with.
@@ -7,7 +9,7 @@ No ROS and no clock in here: the bridge node passes in what arrived and the time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
@@ -16,10 +18,9 @@ from deepilc.plan import Progress
 from deepilc.transition import Observation, Transition
 from deepilc.world import SimulatedWorld
 
-__all__ = ["NO_ANSWER", "Answer", "Credit", "Drive", "LockstepDrive", "RealTimeDrive", "State"]
+__all__ = ["Answer", "Credit", "Drive", "State"]
 
 LATENCIES_KEPT = 6000
-NO_ANSWER = "no answer from the policy node"
 
 
 class State(IntEnum):
@@ -97,12 +98,12 @@ class Drive(ABC):
     ) -> None:
         self.world = world
         self.state = State.IDLE
-        self.reason = "not armed"
+        self.reason: str = "not armed"
         self.counters: Counter[str] = Counter()
         self.latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._send = send
         self._emit = emit
-        self._begun = not wait_for_learner
+        self._begun: bool = not wait_for_learner
         self._paused = False
         self._stopped_by_operator = False
         self._observation: Observation | None = None
@@ -206,235 +207,3 @@ class Drive(ABC):
     def _made(self, transition: Transition, policy_hash: str) -> None:
         """Hands on a new transition."""
         self._emit(transition, policy_hash)
-
-
-class LockstepDrive(Drive):
-    """Advances as soon as the answer is there, within the learner's credit.
-
-    A credit covers the transitions from its `progress.number` to `up_to`, and ends with the
-    episode. So which policy acts in which transition is decided by numbers alone.
-
-    Args:
-        resend_after: Seconds without an answer until the observation is sent again.
-        **shared: See `Drive`.
-    """
-
-    def __init__(self, *args: object, resend_after: float = 1.0, **shared: object) -> None:
-        super().__init__(*args, **shared)  # type: ignore[arg-type]
-        self.resend_after = resend_after
-        self._credit: Credit | None = None
-        self._block: Credit | None = None
-        self._asked_at = 0.0
-
-    def credit(self, credit: Credit, now: float) -> None:
-        """Takes a credit; one for transitions that are already made is kept for what follows."""
-        ahead = credit.progress.number > self.world.progress.number
-        if not self._begun or ahead:  # a restarted bridge goes on from where the learner is
-            self.world.restore(credit.progress)
-            self._begun = True
-            self._observation = self._block = None
-        self._credit = credit
-        block = self._block
-        if block is not None and credit.progress.number == block.progress.number:
-            self._block = credit  # a restarted learner repeats itself
-            if self._observation is not None:
-                version = credit.policy_version
-                self._observation = replace(self._observation, policy_version=version)
-        if self.state is State.ARMED and not self._paused:
-            self._set(State.ARMED)
-        self._advance(now)
-
-    def tick(self, now: float) -> None:
-        """Sends an observation again whose answer does not come."""
-        if self.state is not State.RUNNING or self._observation is None:
-            return
-        if now - self._asked_at >= self.resend_after:
-            self.counters["observations resent"] += 1
-            self.reason = NO_ANSWER
-            self._asked_at = now
-            self._send(self._observation)
-
-    def stop(self) -> str:
-        """Stops; no time passes in lockstep, so the world stands still instead of acting safely."""
-        return super().stop()
-
-    def reset(self, now: float) -> str:
-        """See `Drive.reset`; the credit goes on, since the learner knows of no episode's end."""
-        if self._block is not None:
-            fresh = self.world.progress.without_episode()
-            self._block = replace(self._block, progress=fresh)
-        return super().reset(now)
-
-    def _rearmed(self, now: float) -> None:
-        self._advance(now)
-
-    def _accept(self, answer: Answer, now: float) -> None:
-        if self.state is not State.RUNNING:
-            self.counters["actions rejected: not running"] += 1
-            return
-        self._observation = None
-        self._apply(answer, latency=now - self._sent_at, age=0.0)
-        self._advance(now)
-
-    def _advance(self, now: float) -> None:
-        """Asks for the next action if the credit allows it."""
-        ready = self.state in (State.ARMED, State.RUNNING) and self._begun and not self._paused
-        if not ready:
-            return
-        if self._observation is not None:  # asked before a pause or a repeated credit
-            self._set(State.RUNNING)
-            self._asked_at = now
-            self._send(self._observation)
-            return
-        progress, credit = self.world.progress, self._credit
-        if credit is not None and credit.progress.number == progress.number:
-            self._block = credit
-        block = self._block
-        if block is None or self._used_up(block, progress):
-            if self.world.plan.mode(progress) is None:
-                self._set(State.FINISHED)
-            else:
-                self.reason = "waiting for the learner's credit"
-            return
-        observation = self.world.observe(block.policy_version)
-        if observation is None:
-            self._set(State.FINISHED)
-            return
-        self._set(State.RUNNING)
-        self._asked_at = now
-        self._ask(observation)
-
-    @staticmethod
-    def _used_up(block: Credit, progress: Progress) -> bool:
-        episode_ended = progress.step == 0 and progress.number > block.progress.number
-        return progress.number >= block.up_to or episode_ended
-
-
-class RealTimeDrive(Drive):
-    """One control period per tick, whether or not an answer came.
-
-    At a tick the world advances by the action that answered the observation of the tick before, or
-    by the safe action if none came in time, and the next observation goes out. An episode begins
-    only once the policy node has answered its first observation.
-
-    A transition goes out only when the next action is there: until then nobody but the policy node
-    has anything to do, so that it need not share the processor.
-
-    Args:
-        silent_periods: Periods without an answer after which the bridge stops safely.
-        auto_rearm: Whether an answer ends a safe stop that silence caused (simulation only; on
-            hardware re-arming is an operator's act).
-        **shared: See `Drive`.
-    """
-
-    def __init__(
-        self,
-        *args: object,
-        silent_periods: int = 5,
-        auto_rearm: bool = False,
-        **shared: object,
-    ) -> None:
-        super().__init__(*args, **shared)  # type: ignore[arg-type]
-        self.silent_periods = silent_periods
-        self.auto_rearm = auto_rearm
-        self._answer: Answer | None = None
-        self._answered_at = 0.0
-        self._silent = 0
-        self._unsent: tuple[Transition, str] | None = None
-        self._nothing = np.full(world_actions(self.world), np.nan, np.float32)
-
-    def credit(self, credit: Credit, now: float) -> None:
-        """Says where a bridge that just started begins; never waited for afterwards."""
-        if self._begun:
-            return
-        self._begun = True
-        self.world.restore(credit.progress.without_episode())
-        if self.state is State.ARMED and not self._paused:
-            self._set(State.ARMED)
-
-    def tick(self, now: float) -> None:
-        """Advances by one control period and asks for the next action."""
-        if self.state in (State.IDLE, State.FINISHED) or self._paused or not self._begun:
-            self.flush()
-            return
-        observation = self._observation
-        if observation is None or self._holds(observation):
-            self.flush()
-        else:
-            self._step(now)
-        next_observation = self.world.observe(0)
-        self._answer = None
-        if next_observation is None:
-            self._observation = None
-            self.flush()
-            self._set(State.FINISHED)
-            return
-        self._ask(next_observation)
-
-    def flush(self) -> None:
-        """Sends the transition that waits for the next action."""
-        if self._unsent is not None:
-            transition, policy_hash = self._unsent
-            self._unsent = None
-            self._emit(transition, policy_hash)
-
-    def _made(self, transition: Transition, policy_hash: str) -> None:
-        self.flush()
-        self._unsent = transition, policy_hash
-
-    def _holds(self, observation: Observation) -> bool:
-        """Whether the world waits: at the start, and between episodes of a safe stop."""
-        if self.state is State.ARMED:
-            return True
-        return self.state is State.SAFE_STOP and observation.step == 0
-
-    def _step(self, now: float) -> None:
-        answer = self._answer
-        if self.state is State.SAFE_STOP:
-            self.counters["safe actions"] += 1
-            transition = self.world.apply(
-                self._nothing, fault=f"safe stop: {self.reason}", action_latency=float("nan")
-            )
-            self._made(transition, "")
-        elif answer is not None:
-            self._silent = 0
-            self._apply(answer, self._answered_at - self._sent_at, now - self._answered_at)
-        else:
-            self._silent += 1
-            self.counters["misses"] += 1
-            self.counters["safe actions"] += 1
-            transition = self.world.apply(
-                self._nothing, fault="no action before the deadline", action_latency=float("nan")
-            )
-            self._made(transition, "")
-            if self._silent >= self.silent_periods:
-                silent = self._silent
-                self._set(State.SAFE_STOP, f"policy node silent for {silent} periods")
-
-    def _accept(self, answer: Answer, now: float) -> None:
-        if self._answer is not None:
-            self.counters["actions rejected: second answer"] += 1
-            return
-        if self.state is State.SAFE_STOP:
-            if self._stopped_by_operator or not self.auto_rearm:
-                self.counters["actions ignored: safe stop"] += 1
-                return
-            self.counters["automatic re-arming"] += 1
-            self._set(State.ARMED)
-        if self._paused or self.state is State.IDLE:
-            return
-        self._answer, self._answered_at, self._silent = answer, now, 0
-        if self.state is State.ARMED:
-            self._set(State.RUNNING)
-        self.flush()
-
-    def _rearmed(self, now: float) -> None:
-        self._silent = 0
-        self._answer = None
-        if self.state is State.ARMED and self.world.progress.step > 0:
-            self._set(State.RUNNING)  # in the middle of an episode the world does not stand still
-
-
-def world_actions(world: SimulatedWorld) -> int:
-    """Number of actions of the world's system."""
-    return world.system.action.size

@@ -332,7 +332,7 @@ class LearningThread(threading.Thread):
         if gap is None and self._forgotten:
             gap = min(self._forgotten), max(self._forgotten)
         self.wanted_transitions = gap
-        late = []
+        late: list[Transition] = []
         for transition, arrived in self._bare.values():
             if now - arrived < PATIENCE or len(late) >= LARGEST_REQUEST:
                 break

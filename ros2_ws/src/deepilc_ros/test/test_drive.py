@@ -6,7 +6,9 @@ import pytest
 from deepilc.plan import Plan, Progress
 from deepilc.transition import Source
 from deepilc.world import SimulatedWorld
-from deepilc_ros.drive import Answer, Credit, LockstepDrive, RealTimeDrive, State
+from deepilc_ros.drive import Answer, Credit, State
+from deepilc_ros.lockstep import LockstepDrive
+from deepilc_ros.real_time import RealTimeDrive
 from sims import registry
 
 SYSTEM = registry.get("rexquadrotor")
