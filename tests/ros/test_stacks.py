@@ -43,6 +43,8 @@ def test_two_stacks_in_two_namespaces_do_not_hear_each_other(
             metadata = checkpoint.load(tmp_path / name / "run/checkpoints/latest.safetensors")[1]
             assert stack.status[-1].rejected == stack.status[-1].lost == 0
             assert stack.status[-1].received == metadata["progress"]["number"] >= 150
+            last = stack.status[-1].received - 1
+            probe.until(lambda s=stack, n=last: any(t.number == n for t in s.heard), "the last one")
         left, right = ({t.number: t.state for t in stack.heard} for stack in both.values())
         shared = left.keys() & right.keys()
         assert len(shared) > 50
