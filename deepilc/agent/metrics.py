@@ -89,7 +89,7 @@ class Metrics:
 
     def take(self, alpha: torch.Tensor, term: ValueGradient) -> dict[str, float]:
         """Means since the last call and current values; what was not recorded is left out."""
-        current = torch.cat((alpha.reshape(1), term.coefficients, term.medians))
+        current = torch.cat((alpha.reshape(1), term.coefficients, term.part_medians()))
         host = torch.cat((self._sums.flatten(), current.double())).tolist()
         self._sums.zero_()
         sums, counts = host[0 : 2 * len(_NAMES) : 2], host[1 : 2 * len(_NAMES) : 2]

@@ -1,7 +1,7 @@
 """The value-gradient term of the critic loss: targets, robust loss, and its coefficients.
 
-Everything is per coordinate of x = (s, a); the state part and the action part have a median and a
-coefficient each. Tensors of two numbers are (state, action).
+Everything is per coordinate of x = (s, a), the running median too; the state part and the action
+part have a coefficient each. Tensors of two numbers are (state, action).
 """
 
 import torch
@@ -65,7 +65,8 @@ class ValueGradient:
     """Running medians and coefficients, and the slope of the loss of Eq. 14 and 15.
 
     Attributes:
-        medians: (2,) running medians of the absolute error; NaN before the first batch.
+        medians: (d,) running medians of the absolute error, one per coordinate of x; NaN before
+            the first batch.
         coefficients: (2,) running ratios of gradient norms of Eq. 18 without zeta; NaN before the
             first measurement.
 
@@ -96,7 +97,7 @@ class ValueGradient:
         self._part = part
         # the mean over rows and coordinates of a part: 1 / (N n) or 1 / (N m)
         self._share = torch.tensor([1.0 / states, 1.0 / actions], dtype=dtype, device=device)[part]
-        self.medians = torch.full((2,), torch.nan, dtype=dtype, device=device)
+        self.medians = torch.full((len(part),), torch.nan, dtype=dtype, device=device)
         self.coefficients = torch.full((2,), torch.nan, dtype=dtype, device=device)
         self.knee = torch.zeros(2, 1, len(part), dtype=dtype, device=device)
 
@@ -167,12 +168,17 @@ class ValueGradient:
         self.coefficients.copy_(torch.where(new.isfinite(), updated, old))
 
     def _current_knee(self) -> torch.Tensor:
-        return 2.0 * self.medians.nan_to_num(0.0)[self._part]
+        return 2.0 * self.medians.nan_to_num(0.0)
+
+    def part_medians(self) -> torch.Tensor:
+        """(2,) means of the state coordinates' medians and of the action coordinates'."""
+        return torch.stack([part.mean() for part in self.medians.split(self._sizes)])
 
     def _step_medians(self, size: torch.Tensor) -> None:
         """One step towards the lower medians of `size` (..., d), NaN entries left out."""
-        n = self._sizes[0]
-        new = torch.stack([size[..., :n].nanmedian(), size[..., n:].nanmedian()])
+        # coordinates as rows: several times faster than medians over columns
+        rows = size.reshape(-1, size.shape[-1]).T.contiguous()
+        new = rows.nanmedian(1).values
         old = self.medians
         mixed = MEDIAN_MEMORY * old + (1.0 - MEDIAN_MEMORY) * new
         updated = torch.where(old.isnan(), new, mixed)

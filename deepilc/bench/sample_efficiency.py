@@ -9,7 +9,9 @@ Finished runs are kept in the output folder and are not repeated, so the bench c
 """
 
 import csv
+import hashlib
 import io
+import json
 import multiprocessing
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from deepilc import config as configuration
 from deepilc.bench import Measurement, Target, measured
+from deepilc.config import TrainConfig
 from deepilc.errors import UserError
 from deepilc.run import RunFolder, write_atomic
 from deepilc.table import read_rows
@@ -47,9 +51,29 @@ class Cell:
     updates_per_transition: float
 
     @property
+    def config(self) -> TrainConfig:
+        """Settings of the run; of Stable-Baselines3 only the plan and the warm-up count."""
+        return configuration.resolve(
+            {
+                "system": SYSTEM,
+                "parameters": self.parameters,
+                "seed": self.seed,
+                "transitions": self.budget,
+                "updates_per_transition": self.updates_per_transition,
+                "evaluation_interval": self.interval,
+                "evaluation_episodes": self.episodes,
+                "agent": {"value_gradient": self.algorithm == VG},
+            }
+        )
+
+    @property
     def name(self) -> str:
-        """Name of its file."""
-        return f"{self.parameters}-{self.algorithm}-{self.seed}-{self.budget}"
+        """Name of its file; other settings give another name, so no curve is reused wrongly."""
+        settings = self.config.model_dump(mode="json", exclude={"seed"})
+        if self.algorithm == SB3:
+            del settings["agent"], settings["updates_per_transition"]
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+        return f"{self.parameters}-{self.algorithm}-{self.seed}-{digest[:8]}"
 
 
 @dataclass(frozen=True)
@@ -128,7 +152,10 @@ def run(
             yield measured(BENCH, label, median, "transitions")
         for algorithm in (SAC, SB3):
             ratio, low, high = log_ratio(reached[algorithm], reached[VG])
-            bound = " (lower bound)" if any(c.censored for c in reached[algorithm]) else ""
+            slow, fast = (any(c.censored for c in reached[key]) for key in (algorithm, VG))
+            bound = {(True, False): " (lower bound)", (False, True): " (upper bound)"}.get(
+                (slow, fast), " (runs of both censored)" if slow and fast else ""
+            )
             label = f"{name}: {algorithm} / {VG}, geometric mean{bound}"
             yield measured(BENCH, label, ratio, "ratio", Target(">=", 2.0))
             yield measured(BENCH, f"{label}, 95 % low", low, "ratio", Target(">=", 1.0))
@@ -221,21 +248,9 @@ def _run_cell(folder: str, cell: Cell) -> None:
 
 def _ours(folder: Path, cell: Cell) -> Curve:
     """VG-SAC or SAC through `deepilc.train`, resumed if it was interrupted."""
-    from deepilc import config as configuration
     from deepilc.train import train
 
-    config = configuration.resolve(
-        {
-            "system": SYSTEM,
-            "parameters": cell.parameters,
-            "seed": cell.seed,
-            "transitions": cell.budget,
-            "updates_per_transition": cell.updates_per_transition,
-            "evaluation_interval": cell.interval,
-            "evaluation_episodes": cell.episodes,
-            "agent": {"value_gradient": cell.algorithm == VG},
-        }
-    )
+    config = cell.config
     path = folder / "runs" / cell.name
     if (path / "run.json").exists():
         run = RunFolder.resume(path)
@@ -260,14 +275,13 @@ def _stable_baselines(cell: Cell) -> Curve:
     from stable_baselines3.common.callbacks import BaseCallback
 
     import sims
-    from deepilc.config import TrainConfig
     from deepilc.evaluate import evaluate
     from sims import registry
 
     system = registry.get(SYSTEM)
     assert sims is not None  # registers the environments
     env = gymnasium.make("deepilc/RexQuadrotor-v0", parameters=cell.parameters)
-    warmup = TrainConfig.model_fields["warmup_transitions"].default
+    warmup = cell.config.warmup_transitions
     model = stable_baselines3.SAC(
         "MlpPolicy", env, seed=cell.seed, learning_starts=warmup, device="cpu"
     )

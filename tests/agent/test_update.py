@@ -148,17 +148,18 @@ def reference_update(state, batch, config, system):
     knees = []
     groups = [[0], [1]] if config.median_update == "per_critic" else [[0, 1]]
     for group in groups:
-        for part in (0, 1):
+        for j in range(r.n + r.m):
+            part, column = (0, j) if j < r.n else (1, j - r.n)
             kept = [
-                x
+                row[column]
                 for k in group
                 for row, keep in zip(errors[k][part].abs().tolist(), rows.tolist(), strict=True)
-                for x in row
                 if keep or config.masked_rows == "zeros"
             ]
-            new, old = lower_median(kept), medians[part]
-            medians[part] = new if math.isnan(old) else 0.95 * old + 0.05 * new
-        knees += [[2 * m for m in medians]] * len(group)
+            new, old = lower_median(kept), medians[j]
+            medians[j] = new if math.isnan(old) else 0.95 * old + 0.05 * new
+        knee = 2 * torch.tensor(medians, dtype=torch.float64)
+        knees += [[knee[: r.n], knee[r.n :]]] * len(group)
 
     def loss(k, part):
         d, knee = errors[k][part].abs(), knees[k][part]

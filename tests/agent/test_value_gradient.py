@@ -48,6 +48,15 @@ def test_median_is_the_lower_one_and_moves_by_a_twentieth():
     assert t.medians.tolist() == pytest.approx([0.95 * 2 + 0.05 * 6, 0.95 * 20])
 
 
+def test_every_coordinate_has_a_median_of_its_own():
+    t = ValueGradient(AgentConfig(), 2, 1, torch.float64, torch.device("cpu"))
+    gradient = rows((1, 100, 0), (2, 200, 0), (3, 300, 0))
+    t.error(gradient, torch.zeros(3, 3, dtype=torch.float64), torch.ones(3, dtype=torch.float64))
+    assert t.medians.tolist() == [2.0, 200.0, 0.0]
+    assert t.knee[0, 0].tolist() == [4.0, 400.0, 0.0]
+    assert t.part_medians().tolist() == [101.0, 0.0]
+
+
 def test_median_per_critic_moves_twice_and_each_critic_has_its_own_knee():
     t = term(median_update="per_critic")
     gradient = torch.tensor([[[2.0, 1.0]], [[10.0, 5.0]]], dtype=torch.float64)
