@@ -84,6 +84,11 @@ class TrainConfig(BaseModel):
         system = registry.get(self.system)
         system.parameters(self.parameters)
         system.parameters(self.nominal_parameters)
+        if 0 < self.evaluation_interval < system.horizon:
+            raise ValueError(
+                f"evaluation_interval is {self.evaluation_interval}; it must be 0 or at least one "
+                f"episode ({system.horizon})"
+            )
         if self.replay_capacity < self.batch_size:
             raise ValueError(
                 f"replay_capacity is {self.replay_capacity}, but must hold at least one batch "

@@ -28,6 +28,7 @@ from deepilc.errors import UserError
 from deepilc.run import RunFolder, write_atomic
 from deepilc.sim_progress import LiveLine
 from deepilc.train import train
+from sims import registry
 
 __all__ = ["Job", "begun", "run"]
 
@@ -108,16 +109,22 @@ def run(
 # --- stages ---------------------------------------------------------------------------------
 
 
+def _interval(system: str, transitions: int) -> int:
+    """Transitions between evaluations: five in between, at least an episode apart."""
+    return max(transitions // 6, registry.get(system).horizon)
+
+
 def _pretrain_config(job: Job) -> TrainConfig:
+    system = stacks.load(STACK).train.system
     return configuration.load(
         None,
         job.overrides,
         base={
-            "system": stacks.load(STACK).train.system,
+            "system": system,
             "parameters": "nominal",
             "randomise": 0.15,
             "evaluation_episodes": 5,
-            "evaluation_interval": max(job.pretrain_transitions // 5, 1),
+            "evaluation_interval": _interval(system, job.pretrain_transitions),
         },
         seed=job.seed,
         transitions=job.pretrain_transitions,
@@ -168,11 +175,13 @@ def _finetune(folder: Path, job: Job, report: Callable[[str], None]) -> None:
 
 
 def _stack_overrides(job: Job, initial: Path) -> list[str]:
+    system = stacks.load(STACK).train.system
     return [
         f"train.updates_per_transition={job.updates_per_transition}",
         *(f"train.{override}" for override in job.overrides),
         f"train.seed={job.seed}",
         f"train.transitions={job.finetune_transitions}",
+        f"train.evaluation_interval={_interval(system, job.finetune_transitions)}",
         "train.warmup_transitions=0",
         f"train.evaluation_episodes={job.evaluation_episodes}",
         f"nodes.learner.parameters.initial={json.dumps(str(initial))}",
