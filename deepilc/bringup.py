@@ -18,6 +18,9 @@ from deepilc.errors import UserError, suggestion
 from deepilc.run import RunFolder, write_atomic
 from deepilc.stack import Stack
 
+STOP_GRACE = 60.0
+"""Seconds from SIGINT until a node is stopped harder: the learner writes its last checkpoint."""
+
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 
 

@@ -88,6 +88,10 @@ class Intake:
             self.next_number += 1
             yield Joined(transition, linearization)
 
+    def held(self) -> list[Transition]:
+        """Transitions held back, in order of number."""
+        return [self._transitions[number] for number in sorted(self._transitions)]
+
     def missing(self) -> tuple[int, int] | None:
         """First gap, as (first, last) numbers, between what was handed on and what is held."""
         if not self._transitions or self.next_number in self._transitions:

@@ -9,6 +9,7 @@ transitions and at every end of an episode.
 """
 
 import hashlib
+import itertools
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,8 @@ class Learner:
         policy: The newest policy, ONNX bytes.
         without_jacobian: Training rows that were added without a linearization.
         backfilled: Of these, rows that got one later.
+        flying_version: Newest version that acted in a transition; a learner that resumed from an
+            older checkpoint counts on from it.
         invalid_jacobians: Training rows whose linearization was flagged invalid.
     """
 
@@ -72,6 +75,7 @@ class Learner:
         self.progress = Progress()
         self.updates = 0
         self.version = 1
+        self.flying_version = 0
         self.without_jacobian = 0
         self.backfilled = 0
         self.invalid_jacobians = 0
@@ -98,6 +102,7 @@ class Learner:
                 f"transition {transition.number} came when {self.progress.number} was due"
             )
         self.progress = self.progress.after(transition)
+        self.flying_version = max(self.flying_version, transition.policy_version)
         if transition.trains:
             row = self.replay.add(transition)
             if linearization is not None:
@@ -105,6 +110,7 @@ class Learner:
             elif self.config.agent.value_gradient:
                 self.without_jacobian += 1
                 self._rows_to_backfill[transition.number] = row
+                self._forget_overwritten()
         return self._summer.add(transition)
 
     def backfill(self, number: int, linearization: Linearization) -> bool:
@@ -124,6 +130,13 @@ class Learner:
     def waiting_for_jacobian(self) -> list[int]:
         """Numbers of the rows that still lack a linearization."""
         return list(self._rows_to_backfill)
+
+    def _forget_overwritten(self) -> None:
+        """Rows that are not drawn any more need no linearization."""
+        oldest = self.replay.added - self.replay.capacity
+        rows = self._rows_to_backfill  # the oldest first
+        for number in list(itertools.takewhile(lambda n: rows[n] < oldest, rows)):
+            del rows[number]
 
     def _linearize(self, row: int, linearization: Linearization) -> None:
         self.replay.set_linearization(row, linearization)
@@ -163,7 +176,7 @@ class Learner:
         """
         if self.updates == self._updates_in_policy:
             return False
-        self.version += 1
+        self.version = max(self.version, self.flying_version) + 1
         self._updates_in_policy = self.updates
         self.policy = self._export()
         return True

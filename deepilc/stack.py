@@ -56,6 +56,11 @@ class NodeSpec(BaseModel):
     @classmethod
     def _ros_types(cls, value: dict[str, Any]) -> dict[str, Any]:
         _check_parameters(value, "")
+        if "pacing" in value:
+            raise ValueError(
+                "pacing is the whole stack's, since nodes that disagree wait for each other: "
+                "write it beside 'nodes', as --set pacing=real_time"
+            )
         return value
 
 
@@ -69,6 +74,11 @@ class Stack(BaseModel):
     train: train_config.TrainConfig = Field(
         default_factory=train_config.TrainConfig,
         description="Settings of the run; every node gets them as ROS parameters.",
+    )
+    pacing: Literal["lockstep", "real_time"] = Field(
+        "lockstep",
+        description="lockstep waits for the learner's credits, so that a run can be repeated "
+        "exactly; real_time never waits. Every node gets it as a ROS parameter.",
     )
     nodes: dict[str, NodeSpec] = Field(min_length=1, description="Node name to process.")
 
@@ -95,7 +105,8 @@ class Stack(BaseModel):
         """
         common = without_none(self.train.model_dump(mode="json"))
         own = self.nodes[node].parameters
-        return {**common, "run": str(run), "use_sim_time": use_sim_time, **own}
+        common |= {"pacing": self.pacing, "run": str(run), "use_sim_time": use_sim_time}
+        return {**common, **own}
 
 
 def load(name: str | Path, overrides: Sequence[str] = ()) -> Stack:

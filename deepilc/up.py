@@ -19,6 +19,7 @@ from typing import IO, Any, Self
 
 from deepilc.bringup import (
     LOG_LEVELS,
+    STOP_GRACE,
     environment,
     find_executable,
     hold,
@@ -33,7 +34,7 @@ from deepilc.stack import Stack
 __all__ = ["LOG_LEVELS", "Runner", "dies_with_parent", "environment", "prepare", "reopen", "run"]
 
 # What stops a node, and the seconds that each has to work.
-GRACE = ((signal.SIGINT, 20.0), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+GRACE = ((signal.SIGINT, STOP_GRACE), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 
 # Becomes the node: dies with its parent (1 = PR_SET_PDEATHSIG; it outlives execv), hears SIGINT
 # even where a shell without job control had it ignored, and yields the processor if told to.

@@ -1,6 +1,7 @@
 """The bridge alone, with a test in the places of policy node and learner."""
 
 import math
+import signal
 from typing import Any
 
 import numpy as np
@@ -219,6 +220,19 @@ def test_lifecycle_and_arming_are_the_operators(nodes: Any, probe: Any) -> None:
     assert change(Change.TRANSITION_CLEANUP)
     assert change(Change.TRANSITION_CONFIGURE)  # and once more
     assert change(Change.TRANSITION_ACTIVATE)
+    assert probe.call(Trigger, "arm").success
+    flying = len(observations)
+    probe.until(lambda: len(observations) > flying, "observations again")
+    assert change(Change.TRANSITION_ACTIVE_SHUTDOWN)  # out of the middle
+    assert state() == LifecycleState.PRIMARY_STATE_FINALIZED
+    probe.until(lambda: statuses[-1].state == BridgeStatus.IDLE, "the last status")
+    assert statuses[-1].reason == "shut down"
+    probe.spin(0.3)
+    silent_from = len(observations)
+    probe.spin(0.3)
+    assert len(observations) == silent_from
+    nodes.signal("bridge", signal.SIGINT)
+    assert nodes.exit_code("bridge") == 0, nodes.output("bridge")
 
 
 def test_parameters_are_described_and_refused_with_a_reason(nodes: Any, probe: Any) -> None:
@@ -252,7 +266,12 @@ def test_parameters_are_described_and_refused_with_a_reason(nodes: Any, probe: A
         ({"parameters": "unreal"}, ["unreal", "nominal"]),
         ({"pacing": "sometimes"}, ["sometimes", "lockstep", "real_time"]),
         ({"real_time_factor": 1}, ["real_time_factor", "decimal point"]),
+        (
+            {"real_time_factor": 0.05, "pacing": "real_time"},
+            ["real_time_factor is 0.05", "guard.observation_age", "0.15"],
+        ),
         ({"history": 0}, ["history", "1 .."]),
+        ({"evaluate_first": False}, ["evaluate_first"]),
         ({"warmup_transitons": 3}, ["warmup_transitons", "warmup_transitions"]),
         ({"agent": {"critic_hidden": 1}}, ["agent.critic_hidden", "8 .."]),
     ],

@@ -1,12 +1,15 @@
 """The policy node alone: which policy answers which observation, and which policies it refuses."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition as Change
+from lifecycle_msgs.srv import ChangeState, GetState
 
 from deepilc import policy_export
 from deepilc.policy import Policy as LoadedPolicy
@@ -202,6 +205,21 @@ def test_observations_of_another_run_or_specification_get_no_answer(nodes: Any, 
     node.observe(3, policy_version=1)
     node.action(3)
     assert [a.number for a in node.actions] == [3]
+
+
+def test_a_node_that_was_shut_down_answers_no_more(nodes: Any, probe: Any) -> None:
+    node = Node(nodes, probe)
+    node.offer(artefact(1))
+    node.observe(0, policy_version=1)
+    node.action(0)
+    change = Change(id=Change.TRANSITION_ACTIVE_SHUTDOWN)
+    assert probe.call(ChangeState, "policy/change_state", transition=change).success
+    assert probe.call(GetState, "policy/get_state").current_state.label == "finalized"
+    node.observe(1, policy_version=1)
+    probe.spin(0.5)
+    assert [a.number for a in node.actions] == [0]
+    nodes.signal("policy", signal.SIGINT)
+    assert nodes.exit_code("policy") == 0, nodes.output("policy")
 
 
 def test_real_time_priority_is_taken_or_its_lack_is_said(nodes: Any, probe: Any) -> None:

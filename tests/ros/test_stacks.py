@@ -72,6 +72,18 @@ def test_interrupt_twice_leaves_a_resumable_run_and_exit_code_zero(
     assert metadata["progress"]["number"] > 90
 
 
+def test_a_stack_on_simulated_time_runs_to_its_end(
+    nodes: Any, small: dict[str, Any], tmp_path: Path
+) -> None:
+    # /clock stands still until the first transition, so nothing that leads to it may wait for it.
+    common = {**small, "run": str(tmp_path / "run"), "transitions": 80, "evaluation_episodes": 0}
+    nodes.parameters = {**common, "warmup_transitions": 60, "use_sim_time": True}
+    nodes.start("bridge", autostart=True, publish_clock=True)
+    for name in NODES[1:]:
+        nodes.start(name, **({"autostart": True} if name == "policy" else {}))
+    assert nodes.exit_code("learner") == 0, nodes.output("learner")
+
+
 def test_a_learner_refuses_a_folder_with_other_settings(
     nodes: Any, small: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -35,6 +35,20 @@ def test_settings_of_the_run_reach_every_node_and_its_own_parameters_win(tmp_pat
     assert loaded.name == "mine"
 
 
+@pytest.mark.parametrize(("name", "pacing"), [("quadrotor_sim", "lockstep"),
+                                              ("quadrotor_realtime", "real_time")])  # fmt: skip
+def test_all_nodes_of_a_stack_keep_the_same_pace(name: str, pacing: str, tmp_path: Path) -> None:
+    loaded = stack.load(name)
+    paces = {loaded.node_parameters(node, tmp_path)["pacing"] for node in loaded.nodes}
+    assert paces == {pacing}
+
+
+def test_the_lockstep_stack_waits_for_every_jacobian(tmp_path: Path) -> None:
+    # A row that trained without one would make the run depend on time.
+    parameters = stack.load("quadrotor_sim").node_parameters("learner", tmp_path)
+    assert parameters["jacobian_timeout"] == 0.0
+
+
 def test_whole_numbers_become_floats_where_a_node_declares_floats(tmp_path: Path) -> None:
     # ROS parameters do not convert: an integer for a declared double stops the node.
     loaded = stack.load(write(tmp_path, train={"updates_per_transition": 2}, nodes={"a": NODE}))
@@ -76,6 +90,8 @@ def test_override_reaches_settings_and_node_parameters(tmp_path: Path) -> None:
         ("nodes.bridge.nice=[", ["not a YAML value"]),
         ("nodes={}", ["nodes"]),
         ("nodes.my robot.executable=x", ["my robot"]),
+        ("pacing=sometimes", ["pacing", "sometimes", "lockstep", "real_time"]),
+        ("nodes.policy.parameters.pacing=real_time", ["nodes.policy", "pacing", "whole stack"]),
     ],
 )
 def test_mistakes_are_named_with_what_is_allowed(override: str, words: list[str]) -> None:

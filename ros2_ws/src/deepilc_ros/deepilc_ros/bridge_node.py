@@ -4,11 +4,10 @@ import functools
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.timer import Timer
 from rosgraph_msgs.msg import Clock as ClockMsg
 from std_srvs.srv import Trigger
 
@@ -20,7 +19,7 @@ from deepilc_msgs.msg import Observation as ObservationMsg
 from deepilc_msgs.msg import Transition as TransitionMsg
 from deepilc_msgs.srv import GetTransitions
 from deepilc_ros import conversions, parameters, process
-from deepilc_ros.bridge_settings import SETTINGS
+from deepilc_ros.bridge_settings import LATEST_TICK, SETTINGS, period
 from deepilc_ros.diagnostics import Diagnostics, Health
 from deepilc_ros.drive import Answer, Drive, State
 from deepilc_ros.lifecycle import bring_up, guarded
@@ -29,10 +28,12 @@ from deepilc_ros.qos import LATCHED, LOCKSTEP, NEWEST, REAL_TIME, ROWS, newest_f
 from deepilc_ros.real_time import RealTimeDrive
 from deepilc_ros.run_name import run_name
 from deepilc_ros.scheduling import prioritise
+from deepilc_ros.timers import steady_timer
 from sims import registry
 
 LOCKSTEP_CHECK = 0.05  # s between looks whether an observation must be sent again
 LARGEST_ANSWER = 500  # transitions per service answer, about 200 kB
+STATUS_PERIOD = 0.5  # s
 LEARNER_SILENT = 0.7  # s without learner_status; with a report every 0.25 s known within 1 s
 
 
@@ -49,6 +50,10 @@ class BridgeNode(LifecycleNode):
         self._system = registry.get(self._config.system)
         self.run = run_name(self._values["run"])
         self._pacing = self._values["pacing"]
+        self._period = LOCKSTEP_CHECK
+        if self._pacing == REAL_TIME:
+            self._period = period(self._system.dt, self._values, self._limits)
+        self._timer: Timer | None = None
         self._drive: Drive | None = None
         self._entities: list[Callable[[], object]] = []
         self._history: OrderedDict[int, TransitionMsg] = OrderedDict()
@@ -85,15 +90,10 @@ class BridgeNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Builds the world and the connections."""
         config, values = self._config, self._values
-        plan = replace(
-            config.plan,
-            evaluate_first=values["evaluate_first"],
-            evaluate_last=values["evaluate_last"],
-        )
         world = SimulatedWorld(
             self._system,
             config.parameters,
-            plan,
+            config.plan,
             limits=self._limits,
             randomise=config.randomise,
         )
@@ -121,13 +121,8 @@ class BridgeNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Starts the clockwork; with `autostart` it also arms."""
         assert self._drive is not None
-        period = LOCKSTEP_CHECK
-        if self._pacing == REAL_TIME:
-            period = self._system.dt / self._values["real_time_factor"]
-        self._period = period
         self._last_tick = None
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = self.create_timer(period, self._tick, clock=steady)
+        self._timer = steady_timer(self, self._period, self._tick)
         if self._values["autostart"]:
             self._drive.arm(time.monotonic())
         return super().on_activate(state)
@@ -135,21 +130,44 @@ class BridgeNode(LifecycleNode):
     @guarded
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stops the clockwork; the operator must arm again afterwards."""
-        assert self._drive is not None
-        self.destroy_timer(self._timer)
-        self._drive.pause()
-        self._drive.flush()
+        self._halt("deactivated")
         return super().on_deactivate(state)
 
     @guarded
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Removes everything that `on_configure` made."""
+        self._remove()
+        return TransitionCallbackReturn.SUCCESS
+
+    @guarded
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stops from wherever it stands, for good."""
+        self._halt("shut down")
+        self._remove()
+        return TransitionCallbackReturn.SUCCESS
+
+    @guarded
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stops; afterwards it can be configured again."""
+        self._halt("error")
+        self._remove()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _halt(self, why: str) -> None:
+        """Stops the clockwork and says so; the publishers still have to be there."""
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+        if self._drive is not None:
+            self._drive.stand_down(why)
+            self._publish_status()
+
+    def _remove(self) -> None:
         for destroy in self._entities:
             destroy()
         self._entities.clear()
         self._history.clear()
         self._drive = None
-        return TransitionCallbackReturn.SUCCESS
 
     def _connect(self) -> None:
         def publisher(kind: type, topic: str, qos: Any) -> Any:
@@ -185,7 +203,7 @@ class BridgeNode(LifecycleNode):
             service(Trigger, name, functools.partial(self._operate, name, act))
         self._diagnostics = Diagnostics(self, self.run, self._health, drive.counters)
         self._entities.append(self._diagnostics.destroy)
-        status_timer = self.create_timer(0.5, self._publish_status)
+        status_timer = steady_timer(self, STATUS_PERIOD, self._publish_status)
         self._entities.append(functools.partial(self.destroy_timer, status_timer))
 
     # --- in ---------------------------------------------------------------------------------
@@ -194,7 +212,7 @@ class BridgeNode(LifecycleNode):
         assert self._drive is not None
         now = time.monotonic()
         if self._pacing == REAL_TIME:
-            if self._last_tick is not None and now - self._last_tick > 1.5 * self._period:
+            if self._last_tick is not None and now - self._last_tick > LATEST_TICK * self._period:
                 self._drive.counters["ticks late"] += 1
             self._last_tick = now
         self._drive.tick(now)
@@ -290,6 +308,7 @@ class BridgeNode(LifecycleNode):
             train_transitions=progress.train_transitions,
             episode_return=float("nan"),
             misses=counters["misses"],
+            unsafe_misses=counters["misses not answered by the safe action"],
             safe_actions=counters["safe actions"],
             rejected_actions=drive.rejected,
             interventions=self._world.interventions,
@@ -318,6 +337,8 @@ class BridgeNode(LifecycleNode):
         }
         if drive.state is State.SAFE_STOP:
             return Health("error", f"safe stop: {drive.reason}", values)
+        if drive.state is State.RUNNING and drive.safe_reason:
+            return Health("warning", f"safe action: {drive.safe_reason}", values)
         seen = self._learner_seen
         if seen is not None and time.monotonic() - seen > LEARNER_SILENT:
             return Health("warning", "the learner is silent; acting goes on", values)

@@ -1,23 +1,24 @@
 """The bridge's own parameters, beside those of the run and the guard."""
 
+from typing import Any
+
+from deepilc.errors import UserError
+from deepilc.guard import GuardLimits
 from deepilc_ros.parameters import Setting
-from deepilc_ros.qos import LOCKSTEP, PACINGS
+from deepilc_ros.qos import PACING
 from deepilc_ros.run_name import RUN
 from deepilc_ros.scheduling import REALTIME_PRIORITY
 
-__all__ = ["SETTINGS"]
+__all__ = ["SETTINGS", "period"]
+
+LATEST_TICK = 1.5
+"""Control periods between two ticks from which the second one is late."""
 
 SETTINGS = (
     RUN,
     REALTIME_PRIORITY,
     Setting("autostart", False, "Configure, activate and arm at start: for simulation."),
-    Setting(
-        "pacing",
-        LOCKSTEP,
-        "lockstep: advance on the learner's credits only, reproducible; "
-        "real_time: one step per control period, never waiting.",
-        choices=PACINGS,
-    ),
+    PACING,
     Setting(
         "real_time_factor",
         1.0,
@@ -36,7 +37,8 @@ SETTINGS = (
     Setting(
         "silent_periods",
         5,
-        "Real time: control periods without an action until the bridge stops safely.",
+        "Real time: control periods in a row without a usable action, until the bridge stops "
+        "safely.",
         low=1,
         high=10_000,
     ),
@@ -61,6 +63,27 @@ SETTINGS = (
         high=10_000_000,
     ),
     Setting("publish_clock", False, "Publish simulated time on /clock (remap it per namespace)."),
-    Setting("evaluate_first", True, "Evaluate before the first training transition."),
-    Setting("evaluate_last", True, "Evaluate after the last training transition."),
 )
+
+
+def period(dt: float, values: dict[str, Any], limits: GuardLimits) -> float:
+    """Seconds between two ticks in real time.
+
+    Args:
+        dt: Control period of the system in simulated seconds.
+        values: Values of `SETTINGS`.
+        limits: What the guard allows.
+
+    Raises:
+        UserError: So slow that the guard would refuse every action as too old.
+    """
+    factor = values["real_time_factor"]
+    for name in ("observation_age", "action_age"):
+        limit = getattr(limits, name)
+        if limit is not None and LATEST_TICK * dt / factor > limit:
+            raise UserError(
+                f"real_time_factor is {factor:g}: a control period takes {dt / factor:g} s, and "
+                f"guard.{name} = {limit:g} s would refuse every action; use a factor of at least "
+                f"{LATEST_TICK * dt / limit:g}, or a larger limit"
+            )
+    return dt / factor

@@ -8,6 +8,8 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
 
+from deepilc_ros.timers import steady_timer
+
 __all__ = ["PERIOD", "Diagnostics", "Health"]
 
 PERIOD = 0.25
@@ -53,7 +55,7 @@ class Diagnostics:
         self._health = health
         self._counters = counters
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._timer = node.create_timer(PERIOD, self.publish)
+        self._timer = steady_timer(node, PERIOD, self.publish)
 
     def destroy(self) -> None:
         """Stops publishing."""

@@ -15,7 +15,7 @@ from enum import IntEnum
 import numpy as np
 
 from deepilc.plan import Progress
-from deepilc.transition import Observation, Transition
+from deepilc.transition import Observation, Source, Transition
 from deepilc.world import SimulatedWorld
 
 __all__ = ["Answer", "Credit", "Drive", "State"]
@@ -99,6 +99,7 @@ class Drive(ABC):
         self.world = world
         self.state = State.IDLE
         self.reason: str = "not armed"
+        self.safe_reason: str = ""
         self.counters: Counter[str] = Counter()
         self.latencies: deque[float] = deque(maxlen=LATENCIES_KEPT)
         self._send = send
@@ -114,7 +115,7 @@ class Drive(ABC):
     def arm(self, now: float) -> str:
         """Lets the system move, at first or after a stop or pause; returns what it did."""
         if self.state is State.FINISHED:
-            return "the plan is complete; nothing to arm for"
+            return "nothing to arm: the plan is complete"
         self._paused = self._stopped_by_operator = False
         if self.state is not State.RUNNING:
             self._set(State.ARMED, "" if self._begun else "waiting for the learner")
@@ -124,7 +125,7 @@ class Drive(ABC):
     def stop(self) -> str:
         """Emergency stop: the safe action, until `arm`."""
         if self.state in (State.RUNNING, State.ARMED, State.SAFE_STOP):
-            self._stopped_by_operator = True
+            self._stopped_by_operator, self._paused = True, False
             self._set(State.SAFE_STOP, "stopped by the operator")
             return "stopped"
         return f"nothing to stop: {self.state.name.lower()}"
@@ -144,6 +145,13 @@ class Drive(ABC):
         if self.state is not State.IDLE:
             self._rearmed(now)
         return f"episode {self.world.progress.episode} begins"
+
+    def stand_down(self, reason: str) -> None:
+        """The node is no longer active: nothing moves until an operator arms again."""
+        self._paused = True
+        if self.state is not State.FINISHED:
+            self._set(State.IDLE, reason)
+        self.flush()
 
     # --- messages ---------------------------------------------------------------------------
 
@@ -197,13 +205,26 @@ class Drive(ABC):
         self._observation = observation
         self._sent_at = self._send(observation)
 
-    def _apply(self, answer: Answer, latency: float, age: float) -> None:
+    def _apply(
+        self, answer: Answer, latency: float, observation_age: float = 0.0, action_age: float = 0.0
+    ) -> Transition:
         self.latencies.append(latency)
         transition = self.world.apply(
-            answer.action, answer.policy_version, action_latency=latency, action_age=age
+            answer.action,
+            answer.policy_version,
+            action_latency=latency,
+            observation_age=observation_age,
+            action_age=action_age,
         )
         self._made(transition, answer.policy_hash)
+        return transition
 
     def _made(self, transition: Transition, policy_hash: str) -> None:
-        """Hands on a new transition."""
+        """Counts a new transition and hands it on."""
+        safe = transition.source is Source.SAFE
+        self.counters["safe actions"] += safe
+        self.safe_reason = transition.guard_reason if safe else ""
+        self._hand_on(transition, policy_hash)
+
+    def _hand_on(self, transition: Transition, policy_hash: str) -> None:
         self._emit(transition, policy_hash)

@@ -12,13 +12,14 @@ from deepilc_msgs.srv import Linearize
 from deepilc_ros import conversions, parameters, process
 from deepilc_ros.diagnostics import Diagnostics, Health
 from deepilc_ros.parameters import Setting
-from deepilc_ros.qos import ROWS
+from deepilc_ros.qos import PACING, ROWS
 from deepilc_ros.run_name import RUN, run_name
 from sims import model as models
 from sims import registry
 
 SETTINGS = (
     RUN,
+    PACING,  # not used: all nodes of a stack get it
     Setting(
         "largest_batch", 256, "Transitions linearized at a time, so that answers keep flowing.",
         low=1, high=4096,

@@ -119,7 +119,7 @@ def _node(
         ros_arguments=["--log-level", level],
         respawn=respawn and spec.respawn,
         respawn_delay=spec.respawn_delay,
-        sigterm_timeout="20",
+        sigterm_timeout=str(bringup.STOP_GRACE),
         sigkill_timeout="5",
         output="both",
     )

@@ -10,6 +10,7 @@ import numpy as np
 from rclpy.node import Node
 from rclpy.task import Future
 
+from deepilc.bringup import STOP_GRACE
 from deepilc.errors import UserError
 from deepilc.learner import Learner
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Linearization, Pace, Policy, Transition
@@ -19,25 +20,21 @@ from deepilc_ros.diagnostics import Diagnostics, Health
 from deepilc_ros.drive import Credit
 from deepilc_ros.learning import LearningThread, Timing, open_learner
 from deepilc_ros.parameters import Setting
-from deepilc_ros.qos import LATCHED, LOCKSTEP, PACINGS, ROWS
+from deepilc_ros.qos import LATCHED, LOCKSTEP, PACING, ROWS
 from deepilc_ros.run_name import RUN, run_name
 from deepilc_ros.status_file import write_status
+from deepilc_ros.timers import steady_timer
 
 SETTINGS = (
     RUN,
-    Setting(
-        "pacing",
-        LOCKSTEP,
-        "The same as the bridge's. lockstep: a policy and a credit per block of transitions; "
-        "real_time: updates up to the allowed ratio, policies by the clock.",
-        choices=PACINGS,
-    ),
+    PACING,
     Setting("initial", "", "Checkpoint whose networks a new run starts from; empty: random ones."),
     Setting(
         "jacobian_timeout",
         5.0,
         "Seconds until a row trains without its Jacobian, as plain SAC; it is filled in later. "
-        "0: wait for ever.",
+        "A run that begins waits as long for the Jacobian server. 0: wait for ever, which a run in "
+        "lockstep needs in order to be repeated exactly.",
         low=0.0,
         high=3600.0,
     ),
@@ -52,7 +49,7 @@ SETTINGS = (
 LOOK_PERIOD = 0.1  # s between looks for missing messages
 STATUS_PERIOD = 0.25  # s; the bridge takes it as a sign of life
 ANSWER_TIMEOUT = 2.0  # s until a service is asked again
-SHUTDOWN_GRACE = 60.0  # s for the last update and the checkpoint
+SHUTDOWN_GRACE = STOP_GRACE - 10.0  # s for the last update and the checkpoint
 SILENT = 2.0  # s
 LAST_WORD = 2.0  # s to wait for the bridge to say that it has finished
 
@@ -138,8 +135,8 @@ class LearnerNode(Node):
         self.create_subscription(BridgeStatus, "bridge_status", self._on_bridge, LATCHED)
         self._get_transitions = self.create_client(GetTransitions, "get_transitions")
         self._linearize = self.create_client(Linearize, "linearize")
-        self.create_timer(LOOK_PERIOD, self._look)
-        self.create_timer(STATUS_PERIOD, self._publish_status)
+        steady_timer(self, LOOK_PERIOD, self._look)
+        steady_timer(self, STATUS_PERIOD, self._publish_status)
         self._diagnostics = Diagnostics(self, self.run, self._health, self._counters)
 
     # --- in ---------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from deepilc.config import TrainConfig
 from deepilc.errors import UserError
 from deepilc.intake import Intake, Joined
 from deepilc.learner import Learner, block_ends
+from deepilc.plan import Progress
 from deepilc.run import RunFolder
 from deepilc.train import Keeper
 from deepilc.transition import Transition
@@ -25,6 +26,8 @@ PATIENCE = 0.3  # s that a message may be on its way before it is asked for
 PACE_PERIOD = 0.1  # s between paces in real time, where only a restarting bridge reads them
 IDLE_WAIT = 0.05  # s
 LARGEST_REQUEST = 512  # linearizations asked for at a time
+INBOX = 20_000  # messages that may wait; what is dropped is asked for again
+REMEMBERED = 20_000  # rows without Jacobian that are kept in order to ask for it; about 1 kB each
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Timing:
 
     Attributes:
         lockstep: Credits and policies by transition numbers; otherwise by the clock.
-        jacobian_timeout: Seconds that a row waits for its Jacobian; infinity waits for ever.
+        jacobian_timeout: Seconds that a row waits for its Jacobian, and a run that begins for the
+            Jacobian server; infinity waits for ever.
         policy_period: Real time: least seconds between two policies.
     """
 
@@ -158,12 +162,17 @@ class LearningThread(threading.Thread):
 
     def transition(self, transition: Transition) -> None:
         """A transition has arrived."""
-        self._inbox.append(transition)
-        self._news.set()
+        self._put(transition)
 
     def linearization(self, number: int, linearization: Linearization) -> None:
         """A linearization has arrived."""
-        self._inbox.append((number, linearization))
+        self._put((number, linearization))
+
+    def _put(self, item: Transition | tuple[int, Linearization]) -> None:
+        if len(self._inbox) >= INBOX:
+            self.counters["messages dropped: inbox full"] += 1
+        else:
+            self._inbox.append(item)
         self._news.set()
 
     def bridge_at(self, number: int) -> None:
@@ -207,7 +216,8 @@ class LearningThread(threading.Thread):
     def _learn(self) -> bool:
         """Returns whether the plan is complete."""
         lockstep = self._timing.lockstep
-        while not self._open.is_set() and not self._stopping.is_set():
+        latest = time.monotonic() + self._timing.jacobian_timeout
+        while not (self._open.is_set() or self._stopping.is_set() or time.monotonic() > latest):
             self._news.wait(IDLE_WAIT)
             self._news.clear()
             self._receive()
@@ -260,10 +270,8 @@ class LearningThread(threading.Thread):
         now = time.monotonic()
         for joined in self._intake.ready(now):
             self._add(joined)
-            # A learner that resumed counts on from what is flying already.
-            self.learner.version = max(self.learner.version, joined.transition.policy_version)
         number, at = self._paced_at
-        if now - at >= PACE_PERIOD and self.learner.progress.number > number:
+        if now - at >= PACE_PERIOD and self._ahead().number > number:
             self._pace()
         busy = self.learner.updates_due > 0
         if busy:
@@ -300,17 +308,26 @@ class LearningThread(threading.Thread):
         number = transition.number
         if number in self._forgotten:
             self._forgotten.discard(number)
-            self._bare[number] = transition, -math.inf
+            self._remember(transition, -math.inf)
+            self._bare.move_to_end(number, last=False)  # it has waited longest
             return
         if number >= self._intake.next_number and transition.trains and self._needs_jacobians:
             if number in self._early:
                 self._early.discard(number)
-            else:
-                self._bare.setdefault(number, (transition, now))
+            elif number not in self._bare:
+                self._remember(transition, now)
         self._intake.add_transition(transition, now)
 
+    def _remember(self, transition: Transition, arrived: float) -> None:
+        """Keeps a row in order to ask for its Jacobian; of too many the oldest is given up."""
+        if len(self._bare) >= REMEMBERED:
+            self._bare.popitem(last=False)
+            self.counters["rows given up: too many without Jacobian"] += 1
+        self._bare[transition.number] = transition, arrived
+
     def _take_linearization(self, number: int, linearization: Linearization) -> None:
-        if self._bare.pop(number, None) is None and number >= self._intake.next_number:
+        unknown = self._bare.pop(number, None) is None and number >= self._intake.next_number
+        if unknown and len(self._early) < REMEMBERED:
             self._early.add(number)
         if not self._intake.add_linearization(number, linearization):
             self.learner.backfill(number, linearization)
@@ -320,6 +337,7 @@ class LearningThread(threading.Thread):
         gap = intake.missing()
         if gap is not None and gap[1] < self._history_start:
             self.counters["transitions lost"] += intake.give_up_missing()
+            self._early = {number for number in self._early if number >= intake.next_number}
             gap = intake.missing()
         if gap is None and not len(intake) and self._bridge_number > intake.next_number:
             if self._behind_since is None:
@@ -345,8 +363,21 @@ class LearningThread(threading.Thread):
         self.policy_at = time.monotonic()
         self._publish_policy(self.learner)
 
+    def _ahead(self) -> Progress:
+        """Where a bridge that starts goes on, so that no number is used twice.
+
+        In lockstep where the learner is: the bridge then repeats its block. In real time after all
+        that has arrived.
+        """
+        progress = self.learner.progress
+        if self._timing.lockstep:
+            return progress
+        for transition in self._intake.held():
+            progress = progress.after(transition)
+        return replace(progress, number=max(progress.number, max(self._early, default=-1) + 1))
+
     def _pace(self) -> None:
-        progress, interval = self.learner.progress, self.learner.config.policy_interval
+        progress, interval = self._ahead(), self.learner.config.policy_interval
         self._paced_at = progress.number, time.monotonic()
         lockstep = self._timing.lockstep
         self._publish_pace(

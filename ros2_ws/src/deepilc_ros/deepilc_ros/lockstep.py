@@ -57,10 +57,6 @@ class LockstepDrive(Drive):
             self._asked_at = now
             self._send(self._observation)
 
-    def stop(self) -> str:
-        """Stops; no time passes in lockstep, so the world stands still instead of acting safely."""
-        return super().stop()
-
     def reset(self, now: float) -> str:
         """See `Drive.reset`; the credit goes on, since the learner knows of no episode's end."""
         if self._block is not None:
@@ -76,7 +72,7 @@ class LockstepDrive(Drive):
             self.counters["actions rejected: not running"] += 1
             return
         self._observation = None
-        self._apply(answer, latency=now - self._sent_at, age=0.0)
+        self._apply(answer, latency=now - self._sent_at)  # no time passes, so nothing is old
         self._advance(now)
 
     def _advance(self, now: float) -> None:

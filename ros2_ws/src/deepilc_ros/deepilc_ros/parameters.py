@@ -197,8 +197,8 @@ def refuse_unknown(node: Node) -> None:
     Raises:
         UserError: Names it and the nearest that exists.
     """
-    declared = list(node._parameters)
-    for name in node._parameter_overrides:
+    declared = node.list_parameters([], 0).names
+    for name in node._parameter_overrides:  # rclpy has no public way to them
         if name not in declared and not name.startswith(_NOT_OURS):
             raise UserError(
                 f"{node.get_name()} has no parameter {name!r}{suggestion(name, declared)}"

@@ -4,6 +4,8 @@ import queue
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from deepilc_ros.diagnostics import Diagnostics, Health
 from deepilc_ros.lifecycle import bring_up, guarded
 from deepilc_ros.parameters import Setting
 from deepilc_ros.policy_store import PolicyStore
-from deepilc_ros.qos import LATCHED, LOCKSTEP, NEWEST, PACINGS, REAL_TIME, newest_for
+from deepilc_ros.qos import LATCHED, NEWEST, PACING, REAL_TIME, newest_for
 from deepilc_ros.run_name import RUN, run_name
 from deepilc_ros.scheduling import REALTIME_PRIORITY, ordinary, prioritise
 from sims import registry
@@ -28,13 +30,7 @@ SETTINGS = (
     RUN,
     REALTIME_PRIORITY,
     Setting("autostart", False, "Configure and activate at start: for simulation."),
-    Setting(
-        "pacing",
-        LOCKSTEP,
-        "The same as the bridge's. lockstep: wait for the version that the observation asks for; "
-        "real_time: act with the newest at once.",
-        choices=PACINGS,
-    ),
+    PACING,
     Setting(
         "policy_path",
         "",
@@ -63,6 +59,7 @@ class PolicyNode(LifecycleNode):
         self._active = False
         self._store: PolicyStore | None = None
         self._loader: threading.Thread | None = None
+        self._entities: list[Callable[[], object]] = []
         self._held: tuple[Observation, float] | None = None
         self._latencies: deque[float] = deque(maxlen=1000)
         self._counters: Counter[str] = Counter()
@@ -102,13 +99,15 @@ class PolicyNode(LifecycleNode):
         self._loader.start()
         self._action = Action(run=self.run, spec_hash=self._system.spec_hash)
         self._actions = self.create_lifecycle_publisher(Action, "action", NEWEST)
-        self._inputs = [
-            self.create_subscription(
-                Observation, "observation", self._on_observation, newest_for(self._pacing)
-            ),
-            self.create_subscription(Policy, "policy", self._on_policy, LATCHED),
-        ]
-        self._diagnostics = Diagnostics(self, self.run, self._health, self._counters)
+        self._entities.append(partial(self.destroy_lifecycle_publisher, self._actions))
+        for kind, topic, callback, qos in (
+            (Observation, "observation", self._on_observation, newest_for(self._pacing)),
+            (Policy, "policy", self._on_policy, LATCHED),
+        ):
+            subscription = self.create_subscription(kind, topic, callback, qos)
+            self._entities.append(partial(self.destroy_subscription, subscription))
+        diagnostics = Diagnostics(self, self.run, self._health, self._counters)
+        self._entities.append(diagnostics.destroy)
         return TransitionCallbackReturn.SUCCESS
 
     @guarded
@@ -127,13 +126,29 @@ class PolicyNode(LifecycleNode):
     @guarded
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Removes everything that `on_configure` made."""
-        self._stop_loader()
-        self._diagnostics.destroy()
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self.destroy_lifecycle_publisher(self._actions)
-        self._store = None
+        self._remove()
         return TransitionCallbackReturn.SUCCESS
+
+    @guarded
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Answers no more, for good; the bridge makes the system safe."""
+        self._remove()
+        return TransitionCallbackReturn.SUCCESS
+
+    @guarded
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Answers no more; afterwards it can be configured again."""
+        self._remove()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _remove(self) -> None:
+        self._active = False
+        self._held = None
+        self._stop_loader()
+        for destroy in self._entities:
+            destroy()
+        self._entities.clear()
+        self._store = None
 
     # --- observations -----------------------------------------------------------------------
 
@@ -211,17 +226,24 @@ class PolicyNode(LifecycleNode):
         assert store is not None
         ordinary()
         while (message := self._queue.get()) is not None:
-            rejected = store.rejection
-            taken = store.offer(
-                bytes(message.onnx), message.run, message.version, message.hash, message.spec_hash
-            )
-            if not taken and store.rejection != rejected:
-                self.get_logger().warning(f"policy rejected, the old one stays: {store.rejection}")
-            with self._lock:
-                held = self._held
-                if taken and held is not None and store.get(held[0].policy_version) is not None:
-                    self._held = None
-                    self._answer(*held)
+            try:
+                self._take(store, message)
+            except Exception as error:  # whatever it is: the old policy goes on acting
+                self._counters["policies rejected: unexpected error"] += 1
+                self.get_logger().error(f"policy {message.version} not taken: {error!r}")
+
+    def _take(self, store: PolicyStore, message: Policy) -> None:
+        rejected = store.rejection
+        taken = store.offer(
+            bytes(message.onnx), message.run, message.version, message.hash, message.spec_hash
+        )
+        if not taken and store.rejection != rejected:
+            self.get_logger().warning(f"policy rejected, the old one stays: {store.rejection}")
+        with self._lock:
+            held = self._held
+            if taken and held is not None and store.get(held[0].policy_version) is not None:
+                self._held = None
+                self._answer(*held)
 
     def _stop_loader(self) -> None:
         if self._loader is not None:

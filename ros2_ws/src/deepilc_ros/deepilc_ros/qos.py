@@ -7,11 +7,20 @@ Rows to learn from are reliable and deep. What a late joiner must know is latche
 
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-__all__ = ["LATCHED", "LOCKSTEP", "NEWEST", "PACINGS", "REAL_TIME", "ROWS", "newest_for"]
+from deepilc_ros.parameters import Setting
+
+__all__ = ["LATCHED", "LOCKSTEP", "NEWEST", "PACING", "REAL_TIME", "ROWS", "newest_for"]
 
 LOCKSTEP = "lockstep"
 REAL_TIME = "real_time"
-PACINGS = (LOCKSTEP, REAL_TIME)
+PACING = Setting(
+    "pacing",
+    LOCKSTEP,
+    "The same in all nodes. lockstep: the bridge advances on the learner's credits only and the "
+    "policy node waits for the version asked for, so that a run can be repeated exactly; "
+    "real_time: one step per control period and the newest policy, never waiting.",
+    choices=(LOCKSTEP, REAL_TIME),
+)
 
 
 def _profile(

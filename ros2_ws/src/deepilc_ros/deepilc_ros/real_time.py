@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from deepilc.transition import Observation, Transition
+from deepilc.transition import Observation, Source, Transition
 from deepilc_ros.drive import Answer, Credit, Drive, State
 
 __all__ = ["RealTimeDrive"]
@@ -21,9 +21,10 @@ class RealTimeDrive(Drive):
     has anything to do, so that it need not share the processor.
 
     Args:
-        silent_periods: Periods without an answer after which the bridge stops safely.
-        auto_rearm: Whether an answer ends a safe stop that silence caused (simulation only; on
-            hardware re-arming is an operator's act).
+        silent_periods: Periods in a row without an answer, or with one that the guard replaced by
+            the safe action, after which the bridge stops safely.
+        auto_rearm: Whether a finite answer ends a safe stop that no operator asked for (simulation
+            only; on hardware re-arming is an operator's act).
         **shared: See `Drive`.
     """
 
@@ -78,7 +79,7 @@ class RealTimeDrive(Drive):
             self._unsent = None
             self._emit(transition, policy_hash)
 
-    def _made(self, transition: Transition, policy_hash: str) -> None:
+    def _hand_on(self, transition: Transition, policy_hash: str) -> None:
         self.flush()
         self._unsent = transition, policy_hash
 
@@ -91,45 +92,50 @@ class RealTimeDrive(Drive):
     def _step(self, now: float) -> None:
         answer = self._answer
         if self.state is State.SAFE_STOP:
-            self.counters["safe actions"] += 1
-            transition = self.world.apply(
-                self._nothing, fault=f"safe stop: {self.reason}", action_latency=float("nan")
+            self._apply_nothing(f"safe stop: {self.reason}")
+            return
+        if answer is not None:
+            transition = self._apply(
+                answer,
+                latency=self._answered_at - self._sent_at,
+                observation_age=now - self._sent_at,
+                action_age=now - self._answered_at,
             )
-            self._made(transition, "")
-        elif answer is not None:
-            self._silent = 0
-            self._apply(answer, self._answered_at - self._sent_at, now - self._answered_at)
         else:
-            self._silent += 1
             self.counters["misses"] += 1
-            self.counters["safe actions"] += 1
-            transition = self.world.apply(
-                self._nothing, fault="no action before the deadline", action_latency=float("nan")
-            )
-            self._made(transition, "")
-            if self._silent >= self.silent_periods:
-                silent = self._silent
-                self._set(State.SAFE_STOP, f"policy node silent for {silent} periods")
+            transition = self._apply_nothing("no action before the deadline")
+            if not np.array_equal(transition.action_applied, self.world.system.safe_action):
+                self.counters["misses not answered by the safe action"] += 1
+        self._silent = self._silent + 1 if transition.source is Source.SAFE else 0
+        if self._silent >= self.silent_periods:
+            why = "policy node silent" if answer is None else transition.guard_reason
+            self._set(State.SAFE_STOP, f"{why} for {self._silent} periods")
+
+    def _apply_nothing(self, fault: str) -> Transition:
+        transition = self.world.apply(self._nothing, fault=fault, action_latency=float("nan"))
+        self._made(transition, "")
+        return transition
 
     def _accept(self, answer: Answer, now: float) -> None:
         if self._answer is not None:
             self.counters["actions rejected: second answer"] += 1
             return
         if self.state is State.SAFE_STOP:
-            if self._stopped_by_operator or not self.auto_rearm:
+            usable = bool(np.isfinite(answer.action).all())
+            if self._stopped_by_operator or not self.auto_rearm or not usable:
                 self.counters["actions ignored: safe stop"] += 1
                 return
             self.counters["automatic re-arming"] += 1
             self._set(State.ARMED)
         if self._paused or self.state is State.IDLE:
             return
-        self._answer, self._answered_at, self._silent = answer, now, 0
+        self._answer, self._answered_at = answer, now
         if self.state is State.ARMED:
             self._set(State.RUNNING)
         self.flush()
 
     def _rearmed(self, now: float) -> None:
         self._silent = 0
-        self._answer = None
+        self._answer = self._observation = None  # what was asked before is too old by now
         if self.state is State.ARMED and self.world.progress.step > 0:
             self._set(State.RUNNING)  # in the middle of an episode the world does not stand still

@@ -1,5 +1,6 @@
 """Real-time priority of the action path: a busy machine must not make the robot wait."""
 
+import contextlib
 import os
 
 from rclpy.node import Node
@@ -42,5 +43,6 @@ def prioritise(node: Node, priority: int) -> bool:
 
 
 def ordinary() -> None:
-    """Gives the calling thread ordinary scheduling: for work that nobody waits for."""
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    """Gives the calling thread ordinary scheduling, if allowed: for work that nobody waits for."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))

@@ -24,6 +24,7 @@ def write_status(path: Path, learner: LearnerStatus, bridge: BridgeStatus) -> No
         "train_transitions": bridge.train_transitions,
         "episode": bridge.episode,
         "misses": bridge.misses,
+        "unsafe_misses": bridge.unsafe_misses,
         "safe_actions": bridge.safe_actions,
         "rejected_actions": bridge.rejected_actions,
         "interventions": bridge.interventions,

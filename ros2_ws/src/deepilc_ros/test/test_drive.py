@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from deepilc.guard import GuardLimits, Verdict
 from deepilc.plan import Plan, Progress
 from deepilc.transition import Source
 from deepilc.world import SimulatedWorld
@@ -18,10 +19,10 @@ HOVER = np.asarray(SYSTEM.safe_action, np.float32) + np.float32(0.1)
 class Bench:
     """A drive and what it sent; answers like a policy node."""
 
-    def __init__(self, kind, transitions=1000, warmup=1000, **options):
+    def __init__(self, kind, transitions=1000, warmup=1000, limits=None, **options):
         self.observations, self.transitions, self.now = [], [], 0.0
         plan = Plan(0, transitions, warmup)
-        self.world = SimulatedWorld(SYSTEM, "real", plan)
+        self.world = SimulatedWorld(SYSTEM, "real", plan, limits=limits)
         self.drive = kind(
             self.world,
             self.send,
@@ -132,6 +133,28 @@ class TestLockstep:
             bench.answer(action=np.asarray(SYSTEM.action.low, np.float32))
         bench.credit(progress=bench.world.progress, up_to=10_000)
         assert bench.drive.state is State.FINISHED
+        assert bench.drive.arm(0.0).startswith("nothing")
+
+    def test_safe_actions_of_the_guard_are_counted_and_said(self):
+        bench = Bench(LockstepDrive)
+        bench.drive.arm(0.0)
+        bench.credit()
+        bench.answer(action=HOVER * np.float32(np.nan))
+        assert bench.drive.counters["safe actions"] == 1
+        assert "not finite" in bench.drive.safe_reason
+        bench.answer()
+        assert bench.drive.counters["safe actions"] == 1 and bench.drive.safe_reason == ""
+
+    def test_a_node_that_stands_down_moves_nothing_until_it_is_armed(self):
+        bench = Bench(LockstepDrive)
+        bench.drive.arm(0.0)
+        bench.credit()
+        bench.drive.stand_down("deactivated")
+        bench.answer()
+        assert bench.transitions == [] and bench.drive.state is State.IDLE
+        bench.drive.arm(0.0)
+        bench.answer()
+        assert len(bench.transitions) == 1
 
 
 class TestRealTime:
@@ -190,11 +213,48 @@ class TestRealTime:
         bench.tick(0.30)
         assert bench.drive.state is State.SAFE_STOP
         assert bench.drive.counters["safe actions"] == 5
-        bench.drive.arm(0.31)
-        bench.answer(0.32)
+        misses = bench.drive.counters["misses"]
+        bench.drive.arm(0.31)  # the policy node cannot answer the observation of 0.30 again
         bench.tick(0.35)
+        bench.answer(0.36)
+        bench.tick(0.40)
         bench.drive.flush()
         assert bench.transitions[-1].source is Source.POLICY
+        assert bench.drive.counters["misses"] == misses
+
+    def test_useless_answers_stop_safely_like_silence(self):
+        bench = self.begun(silent_periods=3, auto_rearm=True)
+        bench.answer(0.01)
+        for k in range(1, 5):
+            bench.tick(0.05 * k)
+            bench.answer(0.05 * k + 0.01, action=HOVER * np.float32(np.nan))
+        assert bench.drive.state is State.SAFE_STOP and "not finite" in bench.drive.reason
+        assert bench.drive.counters["misses"] == 0
+        bench.tick(0.25)
+        bench.answer(0.26)
+        assert bench.drive.state is State.RUNNING
+
+    def test_an_old_observation_is_refused_by_the_guard(self):
+        bench = self.begun(limits=GuardLimits(observation_age=0.06))
+        bench.answer(0.01)
+        bench.tick(0.05)
+        bench.answer(0.051)
+        bench.tick(0.12)  # late: 70 ms after the observation
+        bench.drive.flush()
+        first, late = bench.transitions
+        assert first.source is Source.POLICY
+        assert late.source is Source.SAFE and "state is 0.070 s old" in late.guard_reason
+
+    def test_a_miss_answered_by_anything_but_the_safe_action_shows(self):
+        bench = self.begun()
+        bench.answer(0.01)
+        bench.tick(0.05)
+        bench.tick(0.10)
+        wrong = "misses not answered by the safe action"
+        assert bench.drive.counters["misses"] == 1 and bench.drive.counters[wrong] == 0
+        bench.world.guard.safe = lambda reason: Verdict(HOVER, Source.SAFE, reason)
+        bench.tick(0.15)
+        assert bench.drive.counters[wrong] == 1
 
     def test_simulation_may_go_on_by_itself_but_not_after_an_emergency_stop(self):
         bench = self.begun(silent_periods=2, auto_rearm=True)
@@ -234,6 +294,19 @@ class TestRealTime:
         bench.tick(0.05)
         first = bench.observations[-1]
         assert (first.number, first.episode, first.step) == (50, 4, 0)
+
+    def test_an_emergency_stop_ends_a_pause(self):
+        bench = self.begun()
+        bench.answer(0.01)
+        bench.tick(0.05)
+        bench.drive.pause()
+        bench.tick(0.10)
+        made = bench.world.progress.number
+        assert bench.drive.stop() == "stopped"
+        bench.tick(0.15)
+        bench.drive.flush()
+        assert bench.world.progress.number == made + 1
+        np.testing.assert_array_equal(bench.transitions[-1].action_applied, SYSTEM.safe_action)
 
     def test_pause_holds_the_simulated_world(self):
         bench = self.begun()

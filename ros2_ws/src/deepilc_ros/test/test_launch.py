@@ -12,11 +12,10 @@ from launch_ros.actions import Node
 
 from deepilc import stack
 from deepilc.errors import UserError
-from deepilc.paths import LAUNCH
+from deepilc.paths import LAUNCH, stack_names
 from deepilc_ros import launching
 from launch import LaunchContext
 
-FILE = LAUNCH / "quadrotor_sim.launch.py"
 DEFAULTS = {name: default for name, (default, _) in launching.ARGUMENTS.items()}
 
 
@@ -32,18 +31,24 @@ def nodes_of(entities: list[object]) -> dict[str, Node]:
     return {node.node_name.rpartition("/")[2]: node for node in nodes}
 
 
-def test_every_argument_is_described() -> None:
-    description = get_launch_description_from_python_launch_file(str(FILE))
+@pytest.mark.parametrize("name", stack_names())
+def test_every_stack_has_a_launch_file_that_describes_its_arguments(name: str) -> None:
+    file = LAUNCH / f"{name}.launch.py"
+    description = get_launch_description_from_python_launch_file(str(file))
     declared = {a.name: a for a in description.entities if isinstance(a, DeclareLaunchArgument)}
+    context = LaunchContext()
+    default = declared["stack"].default_value
+    assert "".join(part.perform(context) for part in default) == name
     assert {"namespace", "run", "resume", "log_level", "use_respawn", "use_sim_time"} <= set(
         declared
     )
     assert all(len(argument.description) > 20 for argument in declared.values())
 
 
-def test_it_starts_the_nodes_of_the_stack_file(arguments: dict[str, str]) -> None:
-    nodes = nodes_of(launching.actions(arguments))
-    listed = stack.load("quadrotor_sim").nodes
+@pytest.mark.parametrize("name", stack_names())
+def test_it_starts_the_nodes_of_the_stack_file(arguments: dict[str, str], name: str) -> None:
+    nodes = nodes_of(launching.actions({**arguments, "stack": name}))
+    listed = stack.load(name).nodes
     assert set(nodes) == set(listed)
     for name, node in nodes.items():
         assert node.node_package == listed[name].package

@@ -51,7 +51,8 @@ def test_values_reach_the_settings_with_their_groups(make_node):
 def test_every_setting_says_what_it_does(make_node):
     node = make_node()
     parameters.declare_run_settings(node)
-    names = [name for name in node._parameters if not name.startswith(("use_sim", "start_type"))]
+    names = node.list_parameters([], 0).names
+    names = [name for name in names if not name.startswith(("use_sim", "start_type"))]
     assert len(names) > 30
     assert [n for n in names if not node.describe_parameter(n).description] == []
 

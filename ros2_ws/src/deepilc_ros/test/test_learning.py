@@ -1,0 +1,144 @@
+"""The learner's thread without ROS: what it waits for, asks for, hands out and forgets."""
+
+import math
+import threading
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from deepilc import config as configuration
+from deepilc.intake import Joined
+from deepilc.learner import Learner
+from deepilc.plan import Plan
+from deepilc.policy import Policy
+from deepilc.world import SimulatedWorld
+from deepilc_ros import learning
+from deepilc_ros.learning import LearningThread, Timing, open_learner
+from sims import registry
+
+SYSTEM = registry.get("rexquadrotor")
+HOVER = np.asarray(SYSTEM.safe_action, np.float32)
+CONFIG = configuration.resolve(
+    {
+        "transitions": 1000,
+        "warmup_transitions": 10,
+        "evaluation_episodes": 0,
+        "batch_size": 16,
+        "replay_capacity": 1000,
+        "agent": {"critic_hidden": 8, "actor_hidden": 8},
+    }
+)
+
+
+def made(count, policy_version=0):
+    """The first transitions of a run."""
+    world = SimulatedWorld(SYSTEM, "real", Plan(0, 2000, 2000))
+    transitions = []
+    for _ in range(count):
+        world.observe()
+        transitions.append(world.apply(HOVER, policy_version))
+    return transitions
+
+
+class Bench:
+    """A thread that is not started, and what it hands out."""
+
+    def __init__(self, folder, lockstep=False, jacobian_timeout=math.inf):
+        self.learner, self.folder = open_learner(CONFIG, folder / "run", None, lockstep=lockstep)
+        self.credits, self.paced, self.counters = [], threading.Event(), Counter()
+        timing = Timing(lockstep, jacobian_timeout, 0.1)
+        self.thread = LearningThread(
+            self.learner, self.folder, timing, lambda learner: None, self.pace, self.counters
+        )
+
+    def pace(self, credit):
+        self.credits.append(credit)
+        self.paced.set()
+
+    def take(self, *transitions):
+        for transition in transitions:
+            self.thread.transition(transition)
+        self.thread._receive()
+
+    def end(self):
+        self.thread.request_stop()
+        self.thread.join(30.0)
+        self.folder.close()
+        assert self.thread.failure is None
+
+
+@pytest.fixture
+def linearization():
+    first = made(1)[0]
+    return SYSTEM.model("nominal").linearize(first.state, first.action_applied, first.next_state)
+
+
+def test_a_run_begins_without_jacobian_server_once_its_timeout_is_over(tmp_path):
+    bench = Bench(tmp_path, lockstep=True, jacobian_timeout=0.2)
+    bench.thread.start()
+    assert bench.paced.wait(30.0)
+    bench.end()
+
+
+def test_a_bridge_that_starts_in_real_time_goes_on_after_all_that_has_arrived(
+    tmp_path, linearization
+):
+    bench = Bench(tmp_path)
+    rows = made(6)
+    bench.take(*rows[:3], rows[4])  # the fourth is missing, and no Jacobian is there
+    bench.thread._pace()
+    assert bench.learner.progress.number == 0
+    assert bench.credits[-1].progress.number == 5
+    assert bench.credits[-1].progress.train_transitions == 4
+    bench.thread.linearization(7, linearization)  # so somebody has seen number 7
+    bench.take()
+    bench.thread._pace()
+    assert bench.credits[-1].progress.number == 8
+
+
+def test_rows_of_the_checkpoint_are_back_filled_before_fresh_ones(tmp_path):
+    first = Bench(tmp_path)
+    rows = made(6)
+    for row in rows[:3]:
+        first.learner.add(Joined(row, None))
+    first.learner.save(first.folder.checkpoint)
+    first.folder.close()
+    bench = Bench(tmp_path)
+    bench.take(*rows[3:], *rows[:3])
+    assert [t.number for t in bench.thread.wanted_linearizations][:3] == [2, 1, 0]
+
+
+def test_what_can_never_be_used_is_forgotten_and_counted(tmp_path, linearization, monkeypatch):
+    monkeypatch.setattr(learning, "INBOX", 4)
+    monkeypatch.setattr(learning, "REMEMBERED", 2)
+    bench = Bench(tmp_path)
+    rows = made(8)
+    bench.thread.linearization(0, linearization)
+    bench.thread.history_begins_at(5)
+    bench.take(rows[5])  # 0 to 4 are lost, and with them the Jacobian of 0
+    assert bench.counters["transitions lost"] == 5 and not bench.thread._early
+    for row in rows[1:7]:
+        bench.thread.transition(row)
+    assert bench.thread.waiting == 4 and bench.counters["messages dropped: inbox full"] == 2
+    bench.take()
+    bench.take(rows[6], rows[7])
+    assert bench.counters["rows given up: too many without Jacobian"] == 1
+    assert list(bench.thread._bare) == [6, 7]
+
+
+def test_rows_that_were_overwritten_wait_for_no_jacobian():
+    learner = Learner(CONFIG, "run", lockstep=False)
+    for row in made(1100):
+        learner.add(Joined(row, None))
+    assert learner.waiting_for_jacobian == list(range(1100 - CONFIG.replay_capacity, 1100))
+
+
+def test_versions_go_on_after_what_is_flying_and_are_those_of_the_file(tmp_path):
+    learner = Learner(CONFIG, "run", lockstep=False)
+    for row in made(40, policy_version=7):  # a learner that resumed from an older checkpoint
+        learner.add(Joined(row, None))
+    assert learner.version == Policy.load(learner.policy, SYSTEM).version == 1
+    learner.update()
+    assert learner.new_policy()
+    assert learner.version == Policy.load(learner.policy, SYSTEM).version == 8
