@@ -63,7 +63,7 @@ class Job:
 
     seed: int = 0
     pretrain_transitions: int = 6_000
-    finetune_transitions: int = 3_000
+    finetune_transitions: int = 2_500
     updates_per_transition: float = 4.0
     evaluation_episodes: int = 20
     overrides: tuple[str, ...] = ()
