@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition as Change
 from lifecycle_msgs.srv import ChangeState, GetState
@@ -19,6 +20,8 @@ from deepilc.transition import Mode
 from deepilc.transition import Observation as LibraryObservation
 from deepilc_msgs.msg import Action, Observation, Policy
 from deepilc_ros import conversions
+from deepilc_ros.policy_node import PolicyNode
+from deepilc_ros.policy_store import PolicyStore
 from deepilc_ros.qos import LATCHED, NEWEST
 from sims import registry
 
@@ -205,6 +208,34 @@ def test_observations_of_another_run_or_specification_get_no_answer(nodes: Any, 
     node.observe(3, policy_version=1)
     node.action(3)
     assert [a.number for a in node.actions] == [3]
+
+
+def test_an_unexpected_error_leaves_the_old_policy_and_takes_the_next_one(
+    probe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = PolicyStore.offer
+
+    def offer(store: PolicyStore, content: bytes, run: str, version: int, *rest: str) -> bool:
+        if version == 2:
+            raise RuntimeError("not foreseen")
+        return taken(store, content, run, version, *rest)
+
+    monkeypatch.setattr(PolicyStore, "offer", offer)
+    rclpy.init(args=["--ros-args", "-p", "run:=mine"])
+    try:
+        node = PolicyNode()
+        node.trigger_configure()
+        for version in (1, 2, 3):
+            content = artefact(version)
+            fields = {"version": version, "hash": content_hash(content), "onnx": content}
+            node._on_policy(Policy(run="mine", spec_hash=SYSTEM.spec_hash, **fields))
+        probe.until(lambda: node._store.newest and node._store.newest.version == 3, "the third")
+        assert node._store.get(1) is not None and node._store.get(2) is None
+        assert node._counters["policies rejected: unexpected error"] == 1
+        node.trigger_cleanup()
+        node.destroy_node()
+    finally:
+        rclpy.shutdown()
 
 
 def test_a_node_that_was_shut_down_answers_no_more(nodes: Any, probe: Any) -> None:
