@@ -97,7 +97,7 @@ def run(
     out: str = "runs/bench-sample-efficiency",
     parameters: Sequence[str] = ("real", "published"),
     seeds: int = 5,
-    budget: int = 12_000,
+    budget: int = 6_000,
     interval: int = 500,
     episodes: int = 20,
     updates_per_transition: float = 1.0,
