@@ -284,7 +284,8 @@ class LearnerNode(Node):
             write_status(thread.folder.path / "status.json", message, self._bridge)
 
     def _rejected(self) -> int:
-        return sum(count for name, count in self._counters.items() if " rejected: " in name)
+        counters = list(self._counters.items())  # at once: the thread adds new ones meanwhile
+        return sum(count for name, count in counters if " rejected: " in name)
 
     def _health(self) -> Health:
         thread, learner, now = self._thread, self._thread.learner, time.monotonic()
@@ -304,8 +305,8 @@ class LearnerNode(Node):
             return Health("warning", "Jacobians are late: is the Jacobian server there?", values)
         if self._needs_jacobians and not self._linearize.service_is_ready():
             return Health("warning", "no Jacobian server", values)
-        if thread.wanted_transitions:
-            first, last = thread.wanted_transitions
+        if (gap := thread.wanted_transitions) is not None:
+            first, last = gap
             return Health("warning", f"transitions {first} to {last} are missing", values)
         if self._last_transition is None or now - self._last_transition > SILENT:
             return Health("ok", "no transitions at the moment", values)

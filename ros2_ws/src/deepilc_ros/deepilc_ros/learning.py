@@ -311,7 +311,8 @@ class LearningThread(threading.Thread):
             self._remember(transition, -math.inf)
             self._bare.move_to_end(number, last=False)  # it has waited longest
             return
-        if number >= self._intake.next_number and transition.trains and self._needs_jacobians:
+        taken = number >= self._intake.next_number and len(self._intake) < self._intake.capacity
+        if taken and transition.trains and self._needs_jacobians:
             if number in self._early:
                 self._early.discard(number)
             elif number not in self._bare:

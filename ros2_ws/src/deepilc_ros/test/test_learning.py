@@ -127,6 +127,15 @@ def test_what_can_never_be_used_is_forgotten_and_counted(tmp_path, linearization
     assert list(bench.thread._bare) == [6, 7]
 
 
+def test_a_row_that_waits_is_asked_for_however_many_came_after_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(learning, "REMEMBERED", 3)
+    bench = Bench(tmp_path)
+    bench.thread._intake.capacity = 2
+    bench.take(*made(6))  # four of them find no room and come again later
+    assert list(bench.thread._bare) == [0, 1]
+    assert not bench.counters["rows given up: too many without Jacobian"]
+
+
 def test_rows_that_were_overwritten_wait_for_no_jacobian():
     learner = Learner(CONFIG, "run", lockstep=False)
     for row in made(1100):
