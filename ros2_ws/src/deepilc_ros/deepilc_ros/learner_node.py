@@ -171,7 +171,8 @@ class LearnerNode(Node):
     def _on_bridge(self, message: BridgeStatus) -> None:
         if message.run == self.run:
             self._bridge = message
-            self._thread.bridge_at(message.number)
+            finished = message.state == BridgeStatus.FINISHED
+            self._thread.bridge_at(message.number, finished=finished)
 
     # --- what is missing --------------------------------------------------------------------
 
@@ -281,7 +282,10 @@ class LearnerNode(Node):
         message.header.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)
         if self._bridge is not None:
-            write_status(thread.folder.path / "status.json", message, self._bridge)
+            try:
+                write_status(thread.folder.path / "status.json", message, self._bridge)
+            except OSError:  # a full disk must not end the learning
+                self._counters["status file not written"] += 1
 
     def _rejected(self) -> int:
         counters = list(self._counters.items())  # at once: the thread adds new ones meanwhile

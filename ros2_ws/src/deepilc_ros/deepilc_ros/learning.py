@@ -151,6 +151,7 @@ class LearningThread(threading.Thread):
         self._stopping = threading.Event()
         self._open = threading.Event()
         self._bridge_number = 0
+        self._bridge_finished = False
         self._history_start = 0
         self._behind_since: float | None = None
         self._bare: OrderedDict[int, tuple[Transition, float]] = OrderedDict()
@@ -175,9 +176,10 @@ class LearningThread(threading.Thread):
             self._inbox.append(item)
         self._news.set()
 
-    def bridge_at(self, number: int) -> None:
-        """The bridge says which number comes next."""
+    def bridge_at(self, number: int, *, finished: bool = False) -> None:
+        """The bridge says which number comes next, and whether its plan is complete."""
         self._bridge_number = number
+        self._bridge_finished = finished
         self._news.set()
 
     def history_begins_at(self, number: int) -> None:
@@ -236,7 +238,12 @@ class LearningThread(threading.Thread):
         learner = self.learner
         if self._timing.lockstep and learner.updates_due > 0:
             return False
-        return learner.config.plan.mode(learner.progress) is None
+        if learner.config.plan.mode(learner.progress) is None:
+            return True
+        # In real time the bridge also counts the transitions that were lost on the way.
+        intake = self._intake
+        all_taken = not len(intake) and intake.next_number >= self._bridge_number
+        return not self._timing.lockstep and self._bridge_finished and all_taken
 
     def _lockstep_round(self) -> bool:
         """As the in-process run: after each row its updates, after each block a policy."""

@@ -136,6 +136,23 @@ def test_a_row_that_waits_is_asked_for_however_many_came_after_it(tmp_path, monk
     assert not bench.counters["rows given up: too many without Jacobian"]
 
 
+def test_a_real_time_run_that_lost_transitions_ends_when_the_bridge_has_finished(tmp_path):
+    """They count for the bridge and not for the learner, which must not wait for more."""
+    bench = Bench(tmp_path, jacobian_timeout=0.0)
+    for transition in made(8)[3:]:  # the first three are lost for good
+        bench.take(transition)
+    bench.thread.history_begins_at(3)
+    bench.thread.bridge_at(8, finished=True)
+    bench.thread.open_credits()
+    bench.thread.start()
+    bench.thread.join(30.0)
+    assert bench.thread.failure is None
+    assert bench.thread.finished
+    assert bench.counters["transitions lost"] == 3
+    assert bench.learner.progress.number == 8
+    bench.end()
+
+
 def test_rows_that_were_overwritten_wait_for_no_jacobian():
     learner = Learner(CONFIG, "run", lockstep=False)
     for row in made(1100):
