@@ -1,6 +1,7 @@
 """Learning curves from run folders: evaluation return against training transitions."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,14 +86,18 @@ def curves_of_runs(folders: Sequence[str | Path]) -> list[Curve]:
         run, curve = RunFolder.resume(folder), curve_of_run(folder)
         if curve is not None:
             groups.setdefault(_identity(run), []).append((run, curve))
+    kinds = Counter(_kind(members[0][0]) for members in groups.values())
     curves = []
     for members in groups.values():
         run, first = members[0]
-        curves.append(
-            first
-            if len(members) == 1
-            else join([curve for _, curve in members], f"{_kind(run)}, {len(members)} seeds")
-        )
+        if len(members) == 1:
+            curves.append(first)
+            continue
+        kind = _kind(run)
+        label = f"{kind}, {len(members)} seeds"
+        if kinds[kind] > 1:  # they differ in some other setting: a folder's name tells which
+            label += f" ({run.name} ...)"
+        curves.append(join([curve for _, curve in members], label))
     return curves
 
 

@@ -57,6 +57,19 @@ def test_seeds_of_one_kind_are_joined_and_kinds_are_not(tmp_path):
     assert sac.label.startswith("SAC, real")
 
 
+def test_curves_that_differ_in_a_setting_only_are_told_apart_by_a_folder(tmp_path):
+    runs = [
+        make_run(tmp_path / f"{name}-{seed}", seed, {0: [0.0]}, critic_hidden=width)
+        for name, width in (("wide", 512), ("narrow", 64))
+        for seed in (0, 1)
+    ]
+    labels = [curve.label for curve in curves_of_runs(runs)]
+    assert labels == [
+        "VG-SAC, real, 2 seeds (wide-0 ...)",
+        "VG-SAC, real, 2 seeds (narrow-0 ...)",
+    ]
+
+
 def test_a_run_without_evaluation_gives_no_curve(tmp_path):
     assert curves_of_runs([RunFolder.create(tmp_path / "a").path]) == []
 
