@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from deepilc_ros.qos import LATCHED, ROWS
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 NODES = ("bridge", "jacobian_server", "policy", "learner")
+ALL_BUT_POLICY = ("bridge", "jacobian_server", "learner")
 
 
-def start(nodes: Any, settings: dict[str, Any], run: Path, **more: Any) -> None:
+def start(
+    nodes: Any, settings: dict[str, Any], run: Path, names: Sequence[str] = NODES, **more: Any
+) -> None:
     nodes.parameters = {**settings, "warmup_transitions": 60, "evaluation_episodes": 0,
                         "run": str(run), **more}  # fmt: skip
-    for name in NODES:
+    for name in names:
         own = {"autostart": True} if name in ("bridge", "policy") else {}
         nodes.start(name, **own)
 
@@ -35,8 +39,14 @@ def test_two_stacks_in_two_namespaces_do_not_hear_each_other(
         both[name] = type(nodes)(folder, namespace=name)
         both[name].heard = probe.listen(Transition, f"/{name}/transition", ROWS)
         both[name].status = probe.listen(LearnerStatus, f"/{name}/learner_status", LATCHED)
-        start(both[name], small, folder / "run", seed=seed, transitions=150)
+        both[name].bridge = probe.listen(BridgeStatus, f"/{name}/bridge_status", LATCHED)
+        start(both[name], small, folder / "run", ALL_BUT_POLICY, seed=seed, transitions=150)
     try:
+        # Nothing moves before there is a policy node, and until then the probe finds everybody.
+        for stack in both.values():
+            probe.until(lambda s=stack: s.status and s.bridge, "learner and bridge")
+        for stack in both.values():
+            stack.start("policy", autostart=True)
         for name, stack in both.items():
             assert stack.exit_code("learner") == 0, stack.output("learner")
             probe.until(lambda s=stack: s.status and s.status[-1].finished, "the last status")

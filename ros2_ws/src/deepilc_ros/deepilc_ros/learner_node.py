@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -122,6 +123,7 @@ class LearnerNode(Node):
             self._thread.join(SHUTDOWN_GRACE)
         self._publish_status()
         self._diagnostics.publish()
+        self._status.wait_for_all_acked(Duration(seconds=1))  # the last word must get out
         self._thread.folder.close()
         if self._thread.failure is not None:
             raise self._thread.failure
