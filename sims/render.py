@@ -1,7 +1,6 @@
-"""Headless pictures of state trajectories with MuJoCo, and side-by-side GIFs of episodes.
+"""Headless pictures of episodes with MuJoCo, from a system's `Scene`.
 
 MUJOCO_GL chooses the OpenGL backend ("egl" or "osmesa"); unset, the first that works is taken.
-Where none works, `render_episodes` draws with matplotlib instead and says so in what it returns.
 """
 
 import importlib
@@ -10,22 +9,18 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
-from sims import mrp
 from sims.errors import UserError
+from sims.scene import Scene
 
 BACKENDS = ("egl", "osmesa")
-ASSETS = {"rexquadrotor": Path(__file__).parent / "assets" / "rexquadrotor.xml"}
-FRAMES_PER_SECOND = 20
-PANEL = (320, 240)  # pixels, width and height
-FARTHEST = 9.0  # m from the target that the picture has to show
+FARTHEST = 9.0  # m from the target that a picture of a whole episode has to show
+ROOM = 1.25  # m that the camera stands back per m of what it frames
+BELOW = 1.2  # m from the lowest point of a flight to the floor
 TRAIL = np.array([0.93, 0.28, 0.20])
-BLADE_TURN = 0.9  # rad per frame, so that the blades are seen to turn
 
 _PROBE = "import sys, mujoco.{0} as b; c = b.GLContext(16, 16); c.make_current(); c.free()"
 
@@ -61,29 +56,34 @@ def backend() -> str:
 
 
 class Renderer:
-    """Draws states of one system."""
+    """Draws episodes of one scene.
 
-    def __init__(self, system: str, width: int, height: int) -> None:
+    The camera follows the newest state or frames the whole episode, as the scene says. A scene
+    with a trail is a flight: its floor is put below it, and a plumb line shows height and place.
+    """
+
+    def __init__(self, scene: Scene, width: int, height: int) -> None:
         """Opens an OpenGL context; call `close` in the end.
 
         Args:
-            system: Name of the system.
-            width: Pixels, at most 1280.
-            height: Pixels, at most 960.
+            scene: What to draw, `System.scene()`.
+            width: Pixels.
+            height: Pixels.
 
         Raises:
-            UserError: No picture of this system, or no OpenGL.
+            UserError: No OpenGL.
         """
-        if system not in ASSETS:
-            raise UserError(f"there is no picture of {system!r}, only of {', '.join(ASSETS)}")
         name = backend()
         os.environ["PYOPENGL_PLATFORM"] = name
         import mujoco
 
         self._mujoco = mujoco
-        self._model = mujoco.MjModel.from_xml_path(str(ASSETS[system]))
+        self._description = scene
+        self._model = mujoco.MjModel.from_xml_string(scene.xml)
+        self._model.vis.global_.offwidth = width
+        self._model.vis.global_.offheight = height
         self._data = mujoco.MjData(self._model)
-        self._scene = mujoco.MjvScene(self._model, maxgeom=2000)
+        self._scene = mujoco.MjvScene(self._model, maxgeom=4000)
         self._option = mujoco.MjvOption()
         self._gl: Any = importlib.import_module(f"mujoco.{name}").GLContext(width, height)
         self._gl.make_current()
@@ -91,39 +91,43 @@ class Renderer:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self._context)
         self._area = mujoco.MjrRect(0, 0, width, height)
         self._pixels = np.empty((height, width, 3), np.uint8)
-        self._frames = 0
+        self._framed = False
+        names = {self._model.geom(i).name for i in range(self._model.ngeom)}
+        self._target = self._model.geom("target").pos.copy() if "target" in names else None
         self.camera = mujoco.MjvCamera()
-        self.camera.azimuth, self.camera.elevation = 125.0, -22.0
-        self.frame_positions(np.zeros((1, 3)))
+        self.camera.azimuth, self.camera.elevation = scene.azimuth, scene.elevation
+        self.camera.distance = scene.distance
 
-    def frame_positions(self, positions: np.ndarray) -> None:
-        """Places the camera and the floor so that the target and positions (N, 3) are seen."""
-        positions = np.asarray(positions, np.float64)
-        near = positions[np.linalg.norm(positions, axis=1) <= FARTHEST]
-        shown = np.concatenate([near, np.zeros((1, 3))])
-        low, high = shown.min(axis=0), shown.max(axis=0)
-        self.camera.lookat[:] = 0.5 * (low + high)
-        self.camera.distance = 4.0 + 1.25 * float(np.linalg.norm(high - low))
-        floor = self._model.geom("floor").id
-        self._model.geom_pos[floor, 2] = low[2] - 1.2
+    def look_at(self, episodes: Sequence[np.ndarray]) -> None:
+        """Fixes the camera so that all these episodes are seen; a following camera stays free.
 
-    def frame(self, state: np.ndarray, trail: np.ndarray | None = None) -> np.ndarray:
+        Args:
+            episodes: (T, n) states each.
+        """
+        if not self._description.follow:
+            points = [self._description.focus(_drawable(states)) for states in episodes]
+            self._frame_points(np.concatenate(points))
+            self._framed = True
+
+    def frame(self, states: np.ndarray, ghosts: Sequence[int] = ()) -> np.ndarray:
         """One picture.
 
         Args:
-            state: (n,) state.
-            trail: (N, 3) positions passed before.
+            states: (T, n) states of the episode so far; the newest is shown.
+            ghosts: Indices of earlier states to show too, transparent.
 
         Returns:
             uint8 (height, width, 3).
         """
-        mujoco = self._mujoco
-        state = np.nan_to_num(np.asarray(state, np.float64), posinf=0.0, neginf=0.0)
-        self._data.qpos[:3] = state[:3]
-        self._data.qpos[3:7] = mrp.to_quaternion(state[3:6])
-        self._data.qpos[7:] = self._frames * BLADE_TURN * np.array([1, -1, 1, -1])
-        self._frames += 1
-        mujoco.mj_forward(self._model, self._data)
+        mujoco, scene = self._mujoco, self._description
+        states = _drawable(states)
+        points = np.nan_to_num(np.asarray(scene.focus(states), np.float64))
+        poses = np.nan_to_num(np.asarray(scene.pose(states), np.float64))
+        if scene.follow:
+            self.camera.lookat[:] = points[-1]
+        elif not self._framed:
+            self._frame_points(points)
+        self._pose(poses[-1])
         mujoco.mjv_updateScene(
             self._model,
             self._data,
@@ -133,9 +137,11 @@ class Renderer:
             mujoco.mjtCatBit.mjCAT_ALL.value,
             self._scene,
         )
-        self._draw_plumb_line(state[:3])
-        if trail is not None:
-            self._draw_trail(np.concatenate([trail, state[None, :3]]))
+        for place, index in enumerate(ghosts):
+            self._draw_ghost(poses[index], 0.15 + 0.35 * (place + 1) / len(ghosts))
+        if scene.trail:
+            self._draw_plumb_line(points[-1])
+            self._draw_trail(points)
         self._gl.make_current()
         mujoco.mjr_render(self._area, self._scene, self._context)
         mujoco.mjr_readPixels(self._pixels, None, self._area, self._context)
@@ -148,6 +154,41 @@ class Renderer:
             self._context.free()
             self._gl.free()
             self._gl = None
+
+    def _frame_points(self, points: np.ndarray) -> None:
+        """Places the camera so that points (N, 3) and the target are seen."""
+        anchor = points[0] if self._target is None else self._target
+        near = points[np.linalg.norm(points - anchor, axis=1) <= FARTHEST]
+        shown = np.concatenate([near, anchor[None]])
+        low, high = shown.min(axis=0), shown.max(axis=0)
+        self.camera.lookat[:] = 0.5 * (low + high)
+        size = float(np.linalg.norm(high - low))
+        self.camera.distance = self._description.distance + ROOM * size
+        if self._description.trail:
+            self._model.geom("floor").pos[2] = low[2] - BELOW
+
+    def _pose(self, positions: np.ndarray) -> None:
+        """Computes where the bodies are; no forces, so no state is too wild for it."""
+        self._data.qpos[:] = positions
+        self._mujoco.mj_kinematics(self._model, self._data)
+        self._mujoco.mj_comPos(self._model, self._data)
+        self._mujoco.mj_camlight(self._model, self._data)
+
+    def _draw_ghost(self, positions: np.ndarray, strength: float) -> None:
+        """Adds the moving bodies of another moment to the scene, transparent."""
+        mujoco = self._mujoco
+        self._pose(positions)
+        first = self._scene.ngeom
+        mujoco.mjv_addGeoms(
+            self._model,
+            self._data,
+            self._option,
+            mujoco.MjvPerturb(),
+            mujoco.mjtCatBit.mjCAT_DYNAMIC.value,
+            self._scene,
+        )
+        for i in range(first, self._scene.ngeom):
+            self._scene.geoms[i].rgba[3] *= strength
 
     def _segment(
         self, start: np.ndarray, end: np.ndarray, radius: float, rgba: np.ndarray, kind: Any = None
@@ -183,111 +224,6 @@ class Renderer:
             self._segment(points[i], points[i + 1], 0.035, np.array([*TRAIL, strength]))
 
 
-def caption(
-    image: Image.Image, x: int, width: int, label: str, time: float, distance: float
-) -> None:
-    """Writes label, time and distance to the target over one panel."""
-    draw = ImageDraw.Draw(image)
-    dark = (28, 33, 42)
-    draw.rectangle((x, 0, x + width, 24), fill=dark)
-    if x > 0:
-        draw.line((x, 0, x, image.height), fill=dark, width=2)
-    draw.text((x + 8, 5), label, fill=(255, 255, 255), font=ImageFont.load_default(13))
-    text = f"{time:4.2f} s   {distance:5.2f} m"
-    font = ImageFont.load_default(13)
-    end = draw.textlength(text, font=font)
-    draw.text((x + width - 8 - end, 5), text, fill=(190, 205, 225), font=font)
-
-
-def _write_gif(frames: list[Image.Image], path: Path, dt: float) -> None:
-    """Writes an animation with one palette for all frames, and a pause at its end."""
-    sample = frames[:: max(1, len(frames) // 6)]
-    sheet = Image.new("RGB", (sample[0].width, sample[0].height * len(sample)))
-    for i, frame in enumerate(sample):
-        sheet.paste(frame, (0, i * frame.height))
-    palette = sheet.quantize(128, method=Image.Quantize.MEDIANCUT)
-    indexed = [f.quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
-    durations = [round(1000 * dt)] * (len(frames) - 1) + [1500]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            indexed[0].save(
-                file,
-                format="GIF",
-                save_all=True,
-                append_images=indexed[1:],
-                duration=durations,
-                loop=0,
-                optimize=False,
-            )
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def render_episodes(
-    states: Sequence[np.ndarray],
-    labels: Sequence[str],
-    path: str | Path,
-    *,
-    system: str = "rexquadrotor",
-    dt: float = 1.0 / FRAMES_PER_SECOND,
-) -> str:
-    """Writes an animated GIF with one panel per episode, side by side.
-
-    Args:
-        states: One (T + 1, n) trajectory per panel; a shorter one stands still at its end.
-        labels: One title per panel.
-        path: File to write; its folder must exist.
-        system: Name of the system.
-        dt: Seconds between states.
-
-    Returns:
-        How it was drawn: "mujoco (egl)", or "matplotlib" with the reason why not MuJoCo.
-
-    Raises:
-        UserError: No episode, or not one label per episode.
-    """
-    if not states or len(labels) != len(states) or any(len(s) == 0 for s in states):
-        raise UserError(
-            f"{len(states)} trajectories with {len(labels)} labels; at least one trajectory, none "
-            "empty, and one label each are needed"
-        )
-    path = Path(path)
-    try:
-        drawn = f"mujoco ({backend()})"
-        frames = _mujoco_frames(states, labels, system, dt)
-    except UserError as error:
-        if system not in ASSETS:
-            raise
-        from sims.render_plot import plot_frames
-
-        drawn = f"matplotlib ({error})"
-        frames = plot_frames(states, labels, dt)
-    _write_gif(frames, path, dt)
-    return drawn
-
-
-def _mujoco_frames(
-    states: Sequence[np.ndarray], labels: Sequence[str], system: str, dt: float
-) -> list[Image.Image]:
-    width, height = PANEL
-    renderer = Renderer(system, width, height)
-    frames = []
-    try:
-        renderer.frame_positions(np.concatenate([s[:, :3] for s in states]))
-        for k in range(max(len(s) for s in states)):
-            image = Image.new("RGB", (width * len(states), height))
-            for panel, (trajectory, label) in enumerate(zip(states, labels, strict=True)):
-                now = min(k, len(trajectory) - 1)
-                state = trajectory[now]
-                picture = renderer.frame(state, trajectory[:now, :3])
-                image.paste(Image.fromarray(picture), (panel * width, 0))
-                distance = float(np.linalg.norm(state[:3]))
-                caption(image, panel * width, width, label, now * dt, distance)
-            frames.append(image)
-    finally:
-        renderer.close()
-    return frames
+def _drawable(states: np.ndarray) -> np.ndarray:
+    """States (T, n) in float64 with 0 in the place of what is not finite."""
+    return np.nan_to_num(np.asarray(states, np.float64), posinf=0.0, neginf=0.0)
