@@ -25,27 +25,31 @@ def find_policy(path: str | Path, system: "System | None" = None) -> Policy:
     from sims import registry
 
     path = Path(path).expanduser()
-    content = _content(path)
+    content, name = _content(path)
     if system is None:
-        system = registry.get(str(read_metadata(content, f"policy {path}").get("system")))
+        name = name or str(read_metadata(content, f"policy {path}").get("system"))
+        system = registry.get(name)
     return Policy.load(content, system, name=f"policy {path}")
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path) -> tuple[bytes, str | None]:
+    """The policy, and the system's name if the run says it: it knows where a user's own lies."""
     if path.is_dir():
         from deepilc.run import RunFolder
 
-        newest = RunFolder.resume(path).policy
+        run = RunFolder.resume(path)
+        newest = run.policy
         if not newest.exists():
             raise UserError(f"run {path} has no policy yet ({newest.name} is missing)")
-        return newest.read_bytes()
+        return newest.read_bytes(), run.read_config().get("system")
     if not path.exists():
         raise UserError(f"nothing at {path}; give a run folder, a .onnx or a .safetensors file")
     if path.suffix == ".safetensors":
         from deepilc import checkpoint
 
-        tensors, _ = checkpoint.load(path)
+        tensors, metadata = checkpoint.load(path)
         if "policy" not in tensors:
             raise UserError(f"checkpoint {path} holds no policy; give a run's checkpoint")
-        return tensors["policy"].numpy().tobytes()
-    return path.read_bytes()
+        name = (metadata.get("config") or {}).get("system")
+        return tensors["policy"].numpy().tobytes(), name
+    return path.read_bytes(), None

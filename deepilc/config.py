@@ -10,12 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from deepilc.agent.config import AgentConfig, preset
 from deepilc.errors import UserError
 from deepilc.plan import Plan
-from sims import registry
+from sims import parameter_file, registry
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -25,18 +32,25 @@ class TrainConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    system: str = Field("rexquadrotor", description="System to control; see `deepilc systems`.")
+    system: str = Field(
+        "rexquadrotor",
+        description="System to control; see `deepilc systems`. gym:TASK is a MuJoCo task of "
+        "gymnasium, FILE.py:NAME a system of your own.",
+    )
     parameters: str = Field(
-        "real", description="Parameter set of the world that transitions come from."
+        "real",
+        description="Parameter set of the world that transitions come from, or a .yaml file with "
+        "values that replace some of a set.",
     )
     nominal: str | None = Field(
         None,
         description="Parameter set of the model that Jacobians come from; "
         "default: the one that belongs to `parameters`.",
     )
-    jacobian: Literal["exact", "finite_difference"] = Field(
-        "exact",
-        description="How the nominal model is differentiated; the second is 'zeroth order'.",
+    jacobian: Literal["exact", "finite_difference"] | None = Field(
+        None,
+        description="How the nominal model is differentiated; default: exact where the system "
+        "offers it, else finite differences ('zeroth order').",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of networks, start states and noise.")
     transitions: int = Field(
@@ -79,11 +93,23 @@ class TrainConfig(BaseModel):
     device: str = Field("cpu", description="Where the learner computes: cpu or cuda:0.")
     agent: AgentConfig = Field(default_factory=AgentConfig, description="The learning algorithm.")
 
+    @field_validator("system")
+    @classmethod
+    def _absolute_system(cls, value: str) -> str:
+        """Nodes and later commands run elsewhere: a user's file is named by its full path."""
+        return registry.absolute(value)
+
+    @field_validator("parameters", "nominal")
+    @classmethod
+    def _absolute_parameters(cls, value: str | None) -> str | None:
+        return value if value is None else parameter_file.absolute(value)
+
     @model_validator(mode="after")
     def _check_names(self) -> "TrainConfig":
         system = registry.get(self.system)
         system.parameters(self.parameters)
         system.parameters(self.nominal_parameters)
+        system.jacobian_method(self.jacobian)
         if 0 < self.evaluation_interval < system.horizon:
             raise ValueError(
                 f"evaluation_interval is {self.evaluation_interval}; it must be 0 or at least one "
@@ -101,7 +127,7 @@ class TrainConfig(BaseModel):
         """Parameter set of the model that supplies Jacobians."""
         if self.nominal is not None:
             return self.nominal
-        return registry.get(self.system).nominal_for[self.parameters]
+        return registry.get(self.system).nominal_name(self.parameters)
 
     @property
     def plan(self) -> Plan:
@@ -135,7 +161,7 @@ def load(
     Raises:
         UserError: Unknown key, bad value or unreadable file: what, value and what is allowed.
     """
-    values = _merged(base or {}, {} if path is None else _read(path))
+    values = merged(base or {}, {} if path is None else _read(path))
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
@@ -183,13 +209,13 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` on top of `base`, group by group."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
         if isinstance(below, Mapping) and isinstance(value, Mapping):
-            value = _merged(below, value)
+            value = merged(below, value)
         merged[key] = value
     return merged
 

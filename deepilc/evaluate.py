@@ -37,18 +37,21 @@ def evaluate(
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}, must be at least 1")
     state = np.stack([evaluation_start(system, parameters, seed, k) for k in range(episodes)])
-    model = system.model(parameters)
+    task = system.parameters(parameters)
+    simulation = system.simulation(task, episodes)
+    for row, start in enumerate(state):
+        simulation.begin(row, start)
     returns = np.zeros(episodes)
     running = np.ones(episodes, bool)
     for _ in range(system.horizon):
         action = policy.act(state)
-        next_state = model.step(state, action)
-        reward = system.reward(state, action, next_state)
+        next_state = simulation.step(action)
+        reward = system.reward(state, action, next_state, task)
         returns[running] += np.asarray(reward, np.float64)[running]
-        running &= ~system.terminated(state, action, next_state)
+        running &= ~system.terminated(state, action, next_state, task)
         if not running.any():
             break
-        # Rows that have ended stand still, so that they cannot overflow.
+        # The policy keeps seeing the last state of rows that have ended: theirs may not be finite.
         state = np.where(running[:, None], next_state, state)
     return returns
 

@@ -19,11 +19,12 @@ class GuardLimits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    action_rate: float | None = Field(
-        20.0,
+    action_change: float | None = Field(
+        1.0,
         gt=0.0,
-        description="Largest change of an action in action ranges per second "
-        "(20 at dt 0.05 s: full range within one period); null switches it off.",
+        description="Largest change of an action from one control period to the next, in action "
+        "ranges (1: anything within the bounds, 0.1: full range takes ten periods); null switches "
+        "it off.",
     )
     observation_age: float | None = Field(
         0.5, gt=0.0, description="Oldest state (s) that may be acted on; null switches it off."
@@ -83,9 +84,9 @@ class Guard:
                 f"the safe action of {system.name} is {self._safe.tolist()}; it must be finite and "
                 f"within {self._low.tolist()} .. {self._high.tolist()}"
             )
-        rate = self.limits.action_rate
+        change = self.limits.action_change
         self._largest_change = (
-            None if rate is None else rate * system.dt * (self._high - self._low) * (1 + 1e-6)
+            None if change is None else change * (self._high - self._low) * (1 + 1e-6)
         )
         self._state_names, self._action_names = system.state.names, system.action.names
 

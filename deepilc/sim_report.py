@@ -128,12 +128,14 @@ def _mean(returns: np.ndarray) -> str:
 
 def rollout(policy: Policy, system: System, parameters: str, start: np.ndarray) -> np.ndarray:
     """States (T + 1, n) of one episode without noise."""
-    model = system.model(parameters)
+    task = system.parameters(parameters)
+    simulation = system.simulation(task)
+    simulation.begin(0, start)
     states = [start]
     for _ in range(system.horizon):
         action = policy.act(states[-1])
-        following = model.step(states[-1], action)
-        ended = system.terminated(states[-1], action, following)
+        following = simulation.step(action[None])[0]
+        ended = system.terminated(states[-1], action, following, task)
         states.append(following)
         if ended:
             break
@@ -142,7 +144,7 @@ def rollout(policy: Policy, system: System, parameters: str, start: np.ndarray) 
 
 def _animate(folder: Path, system: System, evaluations: Evaluations) -> str:
     """The start state with the median gain, so neither the best nor the worst is shown."""
-    from sims.render import render_episodes
+    from sims.animation import render_episodes
 
     run = RunFolder.resume(folder / "finetune")
     parameters = run.read_config()["parameters"]
@@ -158,5 +160,5 @@ def _animate(folder: Path, system: System, evaluations: Evaluations) -> str:
         episodes.append(rollout(policy, system, parameters, start))
         labels.append(f"{label}: return {returns[index]:.0f}")
     path = folder / "before_after.gif"
-    how = render_episodes(episodes, labels, path)
+    how = render_episodes(episodes, labels, path, system=system.name)
     return f"{path}" if how.startswith("mujoco") else f"{path} (drawn by {how})"

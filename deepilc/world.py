@@ -45,7 +45,8 @@ class SimulatedWorld:
         self.randomise = randomise
         self.progress = progress or Progress()
         self.interventions = 0
-        self._model = self.system.model(parameters)
+        self._task = self.system.parameters(parameters)
+        self._simulation = self.system.simulation(self._task)
         self._begun: int | None = None
         self._mode: Mode | None = None
         self._state: np.ndarray | None = None
@@ -112,8 +113,9 @@ class SimulatedWorld:
                 action_age=action_age,
             )
         )
-        next_state = self._model.step(state, verdict.action)
-        terminated = bool(self.system.terminated(state, verdict.action, next_state))
+        next_state = self._simulation.step(verdict.action[None])[0]
+        outcome = state, verdict.action, next_state, self._task
+        terminated = bool(self.system.terminated(*outcome))
         truncated = not terminated and progress.step + 1 >= self.system.horizon
         transition = Transition(
             number=progress.number,
@@ -123,7 +125,7 @@ class SimulatedWorld:
             state=state,
             action_requested=requested,
             action_applied=verdict.action,
-            reward=float(self.system.reward(state, verdict.action, next_state)),
+            reward=float(self.system.reward(*outcome)),
             next_state=next_state,
             terminated=terminated,
             truncated=truncated,
@@ -143,7 +145,11 @@ class SimulatedWorld:
         return transition
 
     def restore(self, progress: Progress) -> None:
-        """Continues a run from `progress`; a simulator even within an episode."""
+        """Continues a run from `progress`, even within an episode.
+
+        Hidden states (motor speeds, solver) then begin as if the last action had been applied for
+        long: systems that have some continue nearly as before, all others exactly.
+        """
         self.progress = progress
         self._begun = None
 
@@ -154,10 +160,11 @@ class SimulatedWorld:
             self._state = np.asarray(progress.state, np.float32)
         else:
             self._state = self.plan.start_state(self.system, self.parameters, progress, mode)
+        drawn = None
         if self.randomise > 0.0:
-            parameters = self.system.parameters(self.parameters)
+            drawn = self._task
             if mode is not Mode.EVAL:
                 rng = np.random.default_rng([self.plan.seed, progress.episode, 1])
-                parameters = self.system.randomise(rng, parameters, self.randomise)
-            self._model = self.system.model(parameters)
+                drawn = self.system.randomise(rng, self._task, self.randomise)
+        self._simulation.begin(0, self._state, drawn, progress.action)
         self._begun = progress.episode

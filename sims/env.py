@@ -70,10 +70,10 @@ class SystemEnv(gymnasium.Env):
         self.observation_space, self.action_space = _spaces(self.system)
         self._base = _checked(self.system, parameters, randomise)
         self._randomise = randomise
-        self._model = self.system.model(self._base)
+        self._simulation = self.system.simulation(self._base)
         self._state: np.ndarray | None = None
         self._steps = 0
-        self._passed: list[np.ndarray] = []  # positions of this episode, for the picture's trail
+        self._passed: list[np.ndarray] = []  # states of this episode, for pictures
         self._renderer: Any = None
 
     def reset(
@@ -86,14 +86,15 @@ class SystemEnv(gymnasium.Env):
             options: May hold "state", a start state (n,) to use instead of a drawn one.
         """
         super().reset(seed=seed)
+        drawn = None
         if self._randomise > 0.0:
             drawn = self.system.randomise(self.np_random, self._base, self._randomise)
-            self._model = self.system.model(drawn)
         self._state = self.system.reset(self.np_random, self._base)
         if options and "state" in options:
             self._state = np.array(options["state"], np.float32).reshape(self._state.shape)
+        self._simulation.begin(0, self._state, drawn)
         self._steps = 0
-        self._passed = [self._state[:3].copy()]
+        self._passed = [self._state]
         return self._state.copy(), {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -102,12 +103,12 @@ class SystemEnv(gymnasium.Env):
             raise gymnasium.error.ResetNeeded("call reset() before step()")
         system, state = self.system, self._state
         applied = np.clip(np.asarray(action, np.float32), system.action.low, system.action.high)
-        self._state = self._model.step(state, applied)
+        self._state = self._simulation.step(applied[None])[0]
         self._steps += 1
         if self.render_mode is not None:
-            self._passed.append(self._state[:3].copy())
-        reward = float(system.reward(state, applied, self._state))
-        terminated = bool(system.terminated(state, applied, self._state))
+            self._passed.append(self._state)
+        reward = float(system.reward(state, applied, self._state, self._base))
+        terminated = bool(system.terminated(state, applied, self._state, self._base))
         truncated = not terminated and self._steps >= system.horizon
         return self._state.copy(), reward, terminated, truncated, {}
 
@@ -120,10 +121,8 @@ class SystemEnv(gymnasium.Env):
         if self._renderer is None:
             from sims.render import Renderer
 
-            self._renderer = Renderer(self.system.name, *RENDER_SIZE)
-        passed = np.array(self._passed, np.float64)
-        self._renderer.frame_positions(passed)
-        return self._renderer.frame(self._state, passed[:-1])
+            self._renderer = Renderer(self.system.scene(), *RENDER_SIZE)
+        return self._renderer.frame(np.array(self._passed, np.float64))
 
     def close(self) -> None:
         """Releases the renderer."""
@@ -171,8 +170,7 @@ class SystemVectorEnv(gymnasium.vector.VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._base = _checked(self.system, parameters, randomise)
         self._randomise = randomise
-        rows = num_envs if randomise > 0.0 else 1
-        self._model: Any = self.system.model([self._base] * rows)
+        self._simulation = self.system.simulation(self._base, num_envs)
         self._generators: list[np.random.Generator] = []
         self._states = np.zeros((num_envs, self.system.state.size), np.float32)
         self._steps = np.zeros(num_envs, np.int64)
@@ -210,12 +208,12 @@ class SystemVectorEnv(gymnasium.vector.VectorEnv):
             raise gymnasium.error.ResetNeeded("call reset() before step()")
         system, states = self.system, self._states
         applied = np.clip(np.asarray(actions, np.float32), system.action.low, system.action.high)
-        after = self._model.step(states, applied)
-        rewards = np.asarray(system.reward(states, applied, after), np.float64)
-        terminated = system.terminated(states, applied, after)
+        after = self._simulation.step(applied)
+        rewards = np.asarray(system.reward(states, applied, after, self._base), np.float64)
+        terminated = system.terminated(states, applied, after, self._base)
         self._steps += 1
         truncated = ~terminated & (self._steps >= system.horizon)
-        self._states = after
+        self._states = after.copy()
         ended = np.flatnonzero(terminated | truncated)
         infos: dict[str, Any] = {}
         if ended.size:
@@ -229,8 +227,9 @@ class SystemVectorEnv(gymnasium.vector.VectorEnv):
     def _begin(self, i: int) -> None:
         """Draws parameters and start state of environment i, in the order of `SystemEnv.reset`."""
         generator = self._generators[i]
+        drawn = None
         if self._randomise > 0.0:
             drawn = self.system.randomise(generator, self._base, self._randomise)
-            self._model.set_parameters(i, drawn)
         self._states[i] = self.system.reset(generator, self._base)
+        self._simulation.begin(i, self._states[i], drawn)
         self._steps[i] = 0

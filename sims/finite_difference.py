@@ -72,7 +72,7 @@ class FiniteDifferenceModel:
             np.reshape(x, (-1, x.shape[-1])).astype(np.float64) for x in (state, action, next_state)
         )
         jacobian = self._jacobian(s, a, measured)
-        by_state, by_action = self._system.reward_gradient(s, a, measured)
+        by_state, by_action = self._system.reward_gradient(s, a, measured, self._parameters)
         gradient = np.einsum("bij,bi->bj", jacobian, by_state)
         gradient[:, n:] += by_action
         with np.errstate(invalid="ignore", over="ignore"):
@@ -105,3 +105,33 @@ class FiniteDifferenceModel:
             after = self._system.align(after, np.broadcast_to(measured[:, None, None], after.shape))
             difference = (after[:, 0] - after[:, 1]) / (2.0 * delta[:, :, None])
         return np.swapaxes(difference, 1, 2)
+
+
+def reward_differences(
+    system: System,
+    state: np.ndarray,
+    action: np.ndarray,
+    next_state: np.ndarray,
+    parameters: Any = None,
+    relative_step: float = 1e-5,
+) -> tuple[np.ndarray, np.ndarray]:
+    """dr/dnext_state (..., n) and dr/daction (..., m) of any reward, by centred differences.
+
+    Zero for transitions that end their episode, and where the reward is not finite. The arguments
+    are those of `System.reward_gradient`.
+    """
+    kind = next_state.dtype
+    s, a, after = (np.asarray(x, np.float64) for x in (state, action, next_state))
+    n = after.shape[-1]
+    point = np.concatenate([after, a], axis=-1)
+    delta = relative_step * np.maximum(1.0, np.abs(point))
+    offsets = delta[..., None, :] * np.eye(point.shape[-1])  # (..., n + m, n + m)
+    values = []
+    with np.errstate(invalid="ignore", over="ignore"):
+        for moved in (point[..., None, :] + offsets, point[..., None, :] - offsets):
+            before = np.broadcast_to(s[..., None, :], (*moved.shape[:-1], s.shape[-1]))
+            values.append(system.reward(before, moved[..., n:], moved[..., :n], parameters))
+        gradient = (values[0] - values[1]) / (2.0 * delta)
+    alive = ~np.asarray(system.terminated(s, a, after, parameters))[..., None]
+    gradient = np.where(alive & np.isfinite(gradient), gradient, 0.0).astype(kind)
+    return gradient[..., :n], gradient[..., n:]

@@ -1,37 +1,120 @@
-"""The systems by name."""
+"""The systems by name: those of this package, gymnasium's MuJoCo tasks, and your own."""
 
-from collections.abc import Callable
+import hashlib
+import importlib
+import importlib.util
+import sys
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 from sims.errors import UserError
 from sims.system import System
 
-
-def _rexquadrotor() -> System:
-    from sims.rexquadrotor import RexQuadrotor
-
-    return RexQuadrotor()
-
-
-_FACTORIES: dict[str, Callable[[], System]] = {"rexquadrotor": _rexquadrotor}
+CLASSES = {
+    "cartpole": "sims.cartpole:Cartpole",
+    "acrobot": "sims.acrobot:Acrobot",
+    "rexquadrotor": "sims.rexquadrotor:RexQuadrotor",
+    "quadrotor_plus": "sims.quadrotor_plus:QuadrotorPlus",
+    "airplane": "sims.airplane:Airplane",
+    "hopper": "sims.hopper:Hopper",
+    "halfcheetah": "sims.halfcheetah:HalfCheetah",
+    "ant": "sims.ant:Ant",
+    "dmc_cheetah": "sims.dmc_cheetah:DmcCheetah",
+    "dmc_hopper": "sims.dmc_hopper:DmcHopper",
+}
+GYM = "gym:"
+# what has been loaded from a file, by the name that it gave itself
+_OWN: dict[str, System] = {}
 
 
 def names() -> list[str]:
-    """Names of all systems."""
-    return list(_FACTORIES)
+    """Names of the systems of this package."""
+    return list(CLASSES)
 
 
 def get(name: str) -> System:
     """The one instance of a system.
 
+    Args:
+        name: One of `names()`, "gym:TASK" for a MuJoCo task of gymnasium, or "FILE.py:NAME" for a
+            `System` (or a function without arguments that makes one) in a file of yours. What was
+            loaded from a file is known by its own name too, for the rest of the process.
+
     Raises:
         UserError: There is no such system.
     """
-    if not isinstance(name, str) or name not in _FACTORIES:
-        raise UserError(f"unknown system {name!r}; use one of {', '.join(_FACTORIES)}")
-    return _instance(name)
+    if isinstance(name, str):
+        if name in CLASSES:
+            return _built_in(name)
+        if name.startswith(GYM):
+            return _gym_task(name.removeprefix(GYM))
+        path, colon, attribute = name.rpartition(":")
+        if colon and path.endswith(".py"):
+            return _own(str(Path(path).expanduser().resolve()), attribute)
+        if name in _OWN:
+            return _OWN[name]
+    raise UserError(
+        f"unknown system {name!r}; use one of {', '.join(CLASSES)}, gym:TASK for a MuJoCo task of "
+        "gymnasium, or FILE.py:NAME for your own (docs/add-a-system.md)"
+    )
+
+
+def absolute(name: str) -> str:
+    """The same system for a process with another working directory: FILE.py becomes absolute."""
+    path, colon, attribute = name.rpartition(":")
+    if colon and path.endswith(".py"):
+        return f"{Path(path).expanduser().resolve()}:{attribute}"
+    return name
 
 
 @cache
-def _instance(name: str) -> System:
-    return _FACTORIES[name]()
+def _built_in(name: str) -> System:
+    module, _, kind = CLASSES[name].partition(":")
+    return getattr(importlib.import_module(module), kind)()
+
+
+@cache
+def _gym_task(task: str) -> System:
+    from sims.gym_task import GymTask
+
+    return GymTask(task)
+
+
+@cache
+def _module(path: str) -> Any:
+    if not Path(path).is_file():
+        raise UserError(f"there is no file {path}; a system of your own is given as FILE.py:NAME")
+    # one name per file: Warp compiles kernels per module, dataclasses look their module up
+    name = f"own_{Path(path).stem}_{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except Exception as error:
+        raise UserError(f"{path} fails with {type(error).__name__}: {error}") from error
+    return module
+
+
+@cache
+def _own(path: str, attribute: str) -> System:
+    found = getattr(_module(path), attribute, None)
+    if found is None:
+        raise UserError(f"{path} defines no {attribute!r}; it must be a System, or a function")
+    if callable(found) and not isinstance(found, System):
+        try:
+            found = found()
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise UserError(f"{path}: {attribute}() fails with {reason}") from error
+    if not isinstance(found, System):
+        raise UserError(f"{attribute} in {path} is a {type(found).__name__}, not a System")
+    if found.name in CLASSES or found.name.startswith(GYM):
+        raise UserError(f"{path}: the name {found.name!r} is taken; give the system another")
+    _OWN[found.name] = found
+    return found

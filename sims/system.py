@@ -7,14 +7,19 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sims import parameter_file
 from sims.errors import UserError
 from sims.model import METHODS, NORM_BOUND, Model
+from sims.simulation import ModelSimulation, Simulation
+
+if TYPE_CHECKING:
+    from sims.scene import Scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +91,7 @@ class System(ABC):
         parameter_sets: Named parameter sets; each is data of one frozen dataclass.
         nominal_for: For the set that a world obeys, the set that models it.
         delay: Whole control periods between choosing an action and its effect.
+        methods: How its models can be differentiated, the best way first.
     """
 
     name: str
@@ -100,17 +106,22 @@ class System(ABC):
     parameter_sets: Mapping[str, Any]
     nominal_for: Mapping[str, str]
     delay: int = 0
+    methods: tuple[str, ...] = METHODS
 
     def parameters(self, name: str) -> Any:
-        """The parameter set called `name`.
+        """The parameter set called `name`, or the one in the YAML file of that name.
+
+        A file holds `base: SET` and values that replace those of the set.
 
         Raises:
-            UserError: There is no such set.
+            UserError: There is no such set, or the file is not good.
         """
+        if isinstance(name, str) and parameter_file.is_file(name):
+            return parameter_file.load(name, self.parameter_sets)
         if not isinstance(name, str) or name not in self.parameter_sets:
             raise UserError(
                 f"{self.name} has no parameter set {name!r}; use one of "
-                f"{', '.join(self.parameter_sets)}"
+                f"{', '.join(self.parameter_sets)}, or a .yaml file with values that replace some"
             )
         return self.parameter_sets[name]
 
@@ -122,13 +133,18 @@ class System(ABC):
         """
         if isinstance(parameters, str):
             return self.parameters(parameters)
-        kind = type(next(iter(self.parameter_sets.values())))
-        if not isinstance(parameters, kind):
+        kinds = {type(known): None for known in self.parameter_sets.values()}
+        if not isinstance(parameters, tuple(kinds)):
+            allowed = " or ".join(kind.__name__ for kind in kinds)
             raise UserError(
-                f"parameters of {self.name} must be a name or a {kind.__name__}, "
+                f"parameters of {self.name} must be a name or a {allowed}, "
                 f"not {type(parameters).__name__}"
             )
         return parameters
+
+    def nominal_name(self, parameters: str) -> str:
+        """Name of the set that models a world with these parameters: "nominal" for a file."""
+        return self.nominal_for.get(parameters, "nominal")
 
     @abstractmethod
     def reset(
@@ -146,42 +162,108 @@ class System(ABC):
         """
 
     @abstractmethod
-    def reward(self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray) -> np.ndarray:
-        """Reward (...) of transitions (..., n), (..., m), (..., n), already replaced at the end."""
+    def reward(
+        self,
+        state: np.ndarray,
+        action: np.ndarray,
+        next_state: np.ndarray,
+        parameters: Any = None,
+    ) -> np.ndarray:
+        """Reward (...) of transitions (..., n), (..., m), (..., n), already replaced at the end.
 
-    @abstractmethod
+        Args:
+            state: (..., n)
+            action: (..., m)
+            next_state: (..., n)
+            parameters: Set that the world obeys. It matters only to systems of which the published
+                code has a task of its own; None is the task as it is described.
+        """
+
     def reward_gradient(
-        self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray
+        self,
+        state: np.ndarray,
+        action: np.ndarray,
+        next_state: np.ndarray,
+        parameters: Any = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Partial derivatives of the reward.
+        """Partial derivatives of the reward; unless overridden, by float64 centred differences.
 
         Returns:
             dr/dnext_state (..., n) and dr/daction (..., m); zero for terminal transitions.
         """
+        from sims.finite_difference import reward_differences
 
-    @abstractmethod
+        return reward_differences(self, state, action, next_state, parameters)
+
     def terminated(
-        self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray
+        self,
+        state: np.ndarray,
+        action: np.ndarray,
+        next_state: np.ndarray,
+        parameters: Any = None,
     ) -> np.ndarray:
-        """Whether transitions end their episode for good (no bootstrap), bool (...)."""
+        """Whether transitions end their episode for good (no bootstrap), bool (...).
 
-    @abstractmethod
+        Unless overridden, only a next state that is not finite does.
+        """
+        return ~np.isfinite(next_state).all(axis=-1)
+
     def randomise(self, rng: np.random.Generator, parameters: Any, fraction: float) -> Any:
         """A copy of a parameter set with every physical parameter times U(1 - f, 1 + f).
+
+        Unless overridden, each number that is a float (alone or in a tuple) gets its own factor,
+        but for fields that are declared with metadata {"randomise": False}.
 
         Args:
             rng: Source of randomness.
             parameters: Parameter set (name or object) to start from.
             fraction: f in [0, 1).
-        """
 
-    @abstractmethod
+        Raises:
+            UserError: The fraction is outside [0, 1).
+        """
+        if not 0.0 <= fraction < 1.0:
+            raise UserError(f"the fraction to randomise by is {fraction}; it must lie in [0, 1)")
+        base = self.resolve(parameters)
+
+        def drawn(value: Any) -> Any:
+            if isinstance(value, float):
+                return value * float(rng.uniform(1.0 - fraction, 1.0 + fraction))
+            if isinstance(value, tuple):
+                return tuple(drawn(item) for item in value)
+            return value
+
+        changed = {
+            field.name: drawn(getattr(base, field.name))
+            for field in fields(base)
+            if field.metadata.get("randomise", True)
+        }
+        return replace(base, **changed)
+
     def _exact_model(self, parameters: Sequence[Any], device: str, norm_bound: float) -> Model:
         """A model with exact Jacobians; one parameter object, or one per row of a batch."""
+        raise NotImplementedError(f"{self.name} offers no exact Jacobians")
 
-    @abstractmethod
     def _finite_difference_model(self, parameters: Any, device: str, norm_bound: float) -> Model:
         """A model with float64 centred differences."""
+        raise NotImplementedError(f"{self.name} offers no finite differences")
+
+    def simulation(self, parameters: Any = "real", rows: int = 1) -> Simulation:
+        """Rows of this system for a world or an environment to step.
+
+        Args:
+            parameters: Parameter set that all rows obey, by name or as object.
+            rows: Number of rows.
+        """
+        return ModelSimulation(self, parameters, rows)
+
+    def scene(self) -> "Scene":
+        """How states are drawn.
+
+        Raises:
+            UserError: There is no picture of this system.
+        """
+        raise UserError(f"there is no picture of {self.name}; its scene() has to describe one")
 
     def align(self, state: np.ndarray, reference: np.ndarray) -> np.ndarray:
         """The same physical states in the coordinates (sheet, winding) nearest to `reference`.
@@ -196,10 +278,24 @@ class System(ABC):
         del reference
         return state
 
+    def jacobian_method(self, method: str | None = None) -> str:
+        """The method, or the best one for None.
+
+        Raises:
+            UserError: This system does not offer it.
+        """
+        if method is None:
+            return self.methods[0]
+        if method not in self.methods:
+            raise UserError(
+                f"{self.name} has no Jacobian method {method!r}; use {' or '.join(self.methods)}"
+            )
+        return method
+
     def model(
         self,
         parameters: Any = "nominal",
-        method: str = "exact",
+        method: str | None = None,
         *,
         device: str = "cpu",
         norm_bound: float = NORM_BOUND,
@@ -209,21 +305,20 @@ class System(ABC):
         Args:
             parameters: Name, parameter object, or a sequence of objects: then row i of every batch
                 obeys object i (randomised worlds side by side).
-            method: "exact" or "finite_difference".
+            method: "exact" or "finite_difference"; None takes the best that there is.
             device: "cpu" or "cuda:N".
             norm_bound: Frobenius norm of [A | B] above which a linearization is invalid.
 
         Raises:
             UserError: Unknown set, method or device.
         """
-        if method not in METHODS:
-            raise UserError(
-                f"Jacobian method {method!r} is unknown; use one of {', '.join(METHODS)}"
-            )
+        method = self.jacobian_method(method)
         if isinstance(parameters, Sequence) and not isinstance(parameters, str):
             rows = [self.resolve(p) for p in parameters]
             if method != "exact" or not rows:
-                raise UserError("parameters per row need method 'exact' and at least one row")
+                raise UserError(
+                    f"parameters per row of {self.name} need method 'exact' and at least one row"
+                )
             return self._exact_model(rows, device, norm_bound)
         resolved = self.resolve(parameters)
         if method == "exact":
@@ -254,12 +349,12 @@ class System(ABC):
         """SHA-256 (hex) of the canonical JSON of `spec()`."""
         return _sha256(self.spec())
 
-    def model_hash(self, parameters: Any = "nominal", method: str = "exact") -> str:
+    def model_hash(self, parameters: Any = "nominal", method: str | None = None) -> str:
         """SHA-256 (hex) of specification, parameters and Jacobian method."""
         return _sha256(
             {
                 "spec": self.spec_hash,
                 "parameters": asdict(self.resolve(parameters)),
-                "method": method,
+                "method": self.jacobian_method(method),
             }
         )

@@ -211,7 +211,9 @@ class WarpModel:
         count = self._rows(state, action)
         if next_state.shape != state.shape:
             raise UserError(f"next states {next_state.shape} do not match states {state.shape}")
-        by_state, by_action = self._system.reward_gradient(state, action, next_state)
+        by_state, by_action = self._system.reward_gradient(
+            state, action, next_state, self._parameters[0]
+        )
         launch = self._launch(self._linearizations, count, self._make_linearization)
         launch.run(count, *self._flat(state, action, next_state, by_state, by_action))
         n, m = self._n, self._m

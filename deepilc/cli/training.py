@@ -322,9 +322,10 @@ def _settings_of(checkpoint: Path, preset: str | None) -> dict[str, Any]:
     from sims import registry
 
     _, metadata = checkpoints.load(checkpoint)
-    checkpoints.check_system(checkpoint, metadata, registry.get(metadata["system"]))
     config = dict(metadata.get("config") or {})
-    base: dict[str, Any] = {"system": metadata["system"], "warmup_transitions": 0}
+    name = config.get("system", metadata["system"])  # the first says where a user's own lies
+    checkpoints.check_system(checkpoint, metadata, registry.get(name))
+    base: dict[str, Any] = {"system": name, "warmup_transitions": 0}
     if preset is None and "agent" in config:
         base["agent"] = config["agent"]
     return base

@@ -34,7 +34,7 @@ def test_returns_equal_those_of_the_world_one_by_one(system, make_weights):
     plan = Plan(seed=0, train_transitions=1, evaluation_episodes=3, evaluation_seed=4)
     from deepilc.guard import GuardLimits
 
-    limits = GuardLimits(action_rate=None, workspace=False)
+    limits = GuardLimits(action_change=None, workspace=False)
     world = SimulatedWorld(system, "real", plan, limits=limits)
     expected, ends = [], []
     while (seen := world.observe()) is not None and seen.mode is Mode.EVAL and len(expected) < 3:

@@ -252,7 +252,7 @@ def test_parameters_are_described_and_refused_with_a_reason(nodes: Any, probe: A
     assert not refused.successful and "resend_after" in refused.reason
     refused = put("real_time_factor", number(2.0))
     assert not refused.successful and "read-only" in refused.reason
-    names = ["real_time_factor", "transitions", "guard.action_rate", "agent.discount"]
+    names = ["real_time_factor", "transitions", "guard.action_change", "agent.discount"]
     described = probe.call(DescribeParameters, "bridge/describe_parameters", names=names)
     assert all(d.description and d.read_only for d in described.descriptors)
     assert described.descriptors[0].floating_point_range[0].from_value == 0.01

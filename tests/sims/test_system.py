@@ -14,7 +14,7 @@ from sims.rexquadrotor_parameters import Parameters
 def test_registry_names_the_quadrotor_and_gives_one_instance():
     assert "rexquadrotor" in registry.names()
     assert registry.get("rexquadrotor") is registry.get("rexquadrotor")
-    with pytest.raises(UserError, match=r"unknown system 'quadrotr'; use one of rexquadrotor"):
+    with pytest.raises(UserError, match=r"unknown system 'quadrotr'; use one of .*rexquadrotor"):
         registry.get("quadrotr")
 
 
@@ -195,7 +195,7 @@ def test_parameters_that_are_not_physical_are_refused(system, change, message):
 def test_unknown_sets_methods_and_devices_are_refused(system):
     with pytest.raises(UserError, match="no parameter set 'rael'; use one of nominal, real"):
         system.model("rael")
-    with pytest.raises(UserError, match="method 'adjoint' is unknown; use one of exact"):
+    with pytest.raises(UserError, match="no Jacobian method 'adjoint'; use exact"):
         system.model("nominal", "adjoint")
     with pytest.raises(UserError, match="no device 'cuda:9' for Warp"):
         system.model("nominal", device="cuda:9")

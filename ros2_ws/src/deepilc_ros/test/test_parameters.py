@@ -75,8 +75,8 @@ def test_mistakes_name_the_value_and_what_is_allowed(make_node, values, words):
 
 def test_guard_limits_are_on_unless_switched_off_aloud(make_node):
     assert parameters.guard_limits(make_node()).workspace
-    limits = parameters.guard_limits(make_node(guard__workspace=False, guard__action_rate=0.0))
-    assert not limits.workspace and limits.action_rate is None
+    limits = parameters.guard_limits(make_node(guard__workspace=False, guard__action_change=0.0))
+    assert not limits.workspace and limits.action_change is None
     assert limits.action_age is not None
 
 
