@@ -71,7 +71,8 @@ SystemName = Annotated[
     str | None,
     typer.Option(
         "--system",
-        help="What to control; `deepilc systems` lists them. Default: rexquadrotor.",
+        help="What to control: a name that `deepilc systems` lists, gym:TASK, or FILE.py:NAME for "
+        "your own. Default: rexquadrotor.",
         rich_help_panel=SETTING_PANEL,
         show_default=False,
     ),
@@ -81,7 +82,8 @@ Parameters = Annotated[
     typer.Option(
         "--parameters",
         metavar="SET",
-        help="Parameter set of the world: nominal, real, ... (`deepilc systems`).",
+        help="Parameter set of the world: nominal, real, ... (`deepilc systems`), or a .yaml file "
+        "with values that replace some.",
         rich_help_panel=SETTING_PANEL,
         show_default=False,
     ),

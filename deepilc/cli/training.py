@@ -242,12 +242,13 @@ def _start(
 ) -> None:
     from deepilc.device import check_device
     from deepilc.run import RunFolder
+    from sims import registry
 
     resolved = _load(config, set_, preset, given, base or {})
     check_device(resolved.device)
     run = RunFolder.create(
         out,
-        name=f"{command}-{resolved.system}",
+        name=f"{command}-{registry.get(resolved.system).name.replace(':', '-')}",
         config=resolved.model_dump(mode="json"),
         about={"kind": command, "initial": None if initial is None else str(initial.resolve())},
     )
@@ -284,11 +285,17 @@ def _run(config: "TrainConfig", run: "RunFolder", *, initial: Path | None, resum
             from deepilc.train import train as train_
 
             with run:
-                train_(config, run, initial=initial, resume=resume, progress=progress)
+                learner = train_(config, run, initial=initial, resume=resume, progress=progress)
         except KeyboardInterrupt:
             progress.stop()
             typer.echo(f"interrupted and saved; go on with: deepilc train --resume {run.path}")
             raise typer.Exit(EXIT_INTERRUPTED) from None
+    if learner.invalid_jacobians:
+        rows = learner.progress.train_transitions
+        typer.echo(
+            f"{learner.invalid_jacobians} of {rows} Jacobians were invalid (not finite, or too "
+            "large): those transitions taught values only"
+        )
     _summary(run)
 
 
