@@ -211,13 +211,13 @@ def _read(path: Path) -> dict[str, Any]:
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`over` on top of `base`, group by group."""
-    merged = dict(base)
+    result = dict(base)
     for key, value in over.items():
-        below = merged.get(key)
+        below = result.get(key)
         if isinstance(below, Mapping) and isinstance(value, Mapping):
             value = merged(below, value)
-        merged[key] = value
-    return merged
+        result[key] = value
+    return result
 
 
 def _put(values: dict[str, Any], key: str, value: object) -> None:

@@ -1,6 +1,7 @@
 """Stack files: the one list of nodes, parameters and remaps.
 
-The launch file and `deepilc up` both read it, so there is never a second list.
+The launch file and `deepilc up` both read it, so there is never a second list. A file with
+`base: NAME` is that stack with what the file itself says on top, group by group.
 """
 
 import re
@@ -123,12 +124,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Stack:
         UserError: What is wrong, with the value, what is allowed, and the file.
     """
     path = stack_file(name)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"cannot read stack file {path}: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"stack file {path} must hold 'key: value' lines, at least 'nodes:'")
+    content = _read(path)
     for override in overrides:
         _override(content, override)
     content.setdefault("name", path.stem)
@@ -153,6 +149,40 @@ def without_none(values: dict[str, Any]) -> dict[str, Any]:
     """The same nested values without keys that are None or empty groups or lists."""
     kept = {k: without_none(v) if isinstance(v, dict) else v for k, v in values.items()}
     return {k: v for k, v in kept.items() if v is not None and v not in ({}, [])}
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Content of a stack file on top of its base.
+
+    Args:
+        path: The file.
+        above: Files whose base, or base's base, this one is.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"cannot read stack file {path}: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise UserError(
+            f"stack file {path} must hold 'key: value' lines, at least 'nodes:' or 'base:'"
+        )
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    if not isinstance(base, str):
+        raise UserError(f"{path}: base is {base!r}; it must be a stack's name or a file")
+    beside = path.parent / base  # a file is named as seen from the one that names it
+    try:
+        below = stack_file(beside if beside.suffix in (".yaml", ".yml") else base)
+    except UserError as error:
+        raise UserError(f"{path}: base: {error}") from None
+    chain = (*above, path)
+    if any(below.resolve() == file.resolve() for file in chain):
+        names = " -> ".join(file.name for file in (*chain, below))
+        raise UserError(
+            f"{path}: stack files are each other's base ({names}); one must stand alone"
+        )
+    return train_config.merged(_read(below, chain), content)
 
 
 def _override(content: dict[str, Any], override: str) -> None:

@@ -7,6 +7,7 @@ import yaml
 
 from deepilc import paths, stack
 from deepilc.errors import UserError
+from sims import registry
 
 
 def write(folder: Path, **content: object) -> Path:
@@ -116,3 +117,82 @@ def test_missing_file_and_files_that_are_no_stack(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(UserError, match=r"bad\.yaml"):
             stack.load(file)
+
+
+def write_as(folder: Path, name: str, **content: object) -> Path:
+    file = folder / f"{name}.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return file
+
+
+def test_a_stack_says_only_what_differs_from_its_base(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        base="quadrotor_sim",
+        train={"seed": 4},
+        nodes={"learner": {"nice": 9, "parameters": {"jacobian_timeout": 2.5}}},
+    )
+    mine, base = stack.load(file), stack.load("quadrotor_sim")
+    assert (mine.name, mine.description) == ("mine", base.description)
+    assert mine.train == base.train.model_copy(update={"seed": 4})
+    learner = mine.nodes["learner"]
+    assert (learner.nice, learner.parameters["jacobian_timeout"]) == (9, 2.5)
+    assert (learner.executable, learner.respawn) == ("learner_node", True)
+    assert {k: v for k, v in mine.nodes.items() if k != "learner"} == {
+        k: v for k, v in base.nodes.items() if k != "learner"
+    }
+
+
+def test_a_base_may_have_a_base_and_lie_beside_the_file(tmp_path: Path) -> None:
+    write_as(tmp_path, "lowest", train={"seed": 1, "batch_size": 32}, nodes={"a": NODE})
+    (tmp_path / "deeper").mkdir()
+    middle = {"base": "../lowest.yaml", "train": {"seed": 2}, "nodes": {"a": {"nice": 3}}}
+    write_as(tmp_path / "deeper", "middle", **middle)
+    top = write_as(tmp_path, "top", base="deeper/middle.yaml", nodes={"b": NODE})
+    loaded = stack.load(top, ["train.seed=3"])
+    assert (loaded.train.seed, loaded.train.batch_size) == (3, 32)
+    assert (set(loaded.nodes), loaded.nodes["a"].nice) == ({"a", "b"}, 3)
+
+
+def test_what_a_run_keeps_of_its_stack_needs_no_base(tmp_path: Path) -> None:
+    file = write_as(tmp_path, "mine", base="quadrotor_sim", train={"seed": 4})
+    text = stack.dump(stack.load(file))
+    assert "base" not in yaml.safe_load(text)
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        ("quadrotor_sin", "base: no stack is named 'quadrotor_sin'; did you mean 'quadrotor_sim'"),
+        ("nowhere.yaml", "base: stack file .*nowhere.yaml does not exist"),
+        (["quadrotor_sim"], r"base is \['quadrotor_sim'\]; it must be a stack's name or a file"),
+        ("mine.yaml", r"each other's base: mine.yaml -> mine.yaml"),
+        ("other.yaml", r"each other's base: mine.yaml -> other.yaml -> mine.yaml"),
+    ],
+)
+def test_a_base_that_cannot_be_is_named_with_its_file(
+    base: object, words: str, tmp_path: Path
+) -> None:
+    write_as(tmp_path, "other", base="mine.yaml")
+    with pytest.raises(UserError, match=rf"mine\.yaml: .*{words}"):
+        stack.load(write(tmp_path, base=base))
+
+
+@pytest.mark.parametrize("system", registry.names())
+def test_every_system_has_a_stack_and_a_launch_file(system: str) -> None:
+    name = "quadrotor_sim" if system == "rexquadrotor" else f"{system}_sim"
+    loaded = stack.load(name)
+    assert (loaded.train.system, loaded.train.parameters) == (system, "real")
+    assert loaded.train.transitions > loaded.train.warmup_transitions
+    launch = (paths.LAUNCH / f"{name}.launch.py").read_text()
+    assert f'describe("{name}")' in launch and f"config/{name}.yaml" in launch
+
+
+def test_every_stack_has_a_launch_file_and_the_other_way_round() -> None:
+    files = {file.name.removesuffix(".launch.py") for file in paths.LAUNCH.glob("*.launch.py")}
+    assert files == set(paths.stack_names())
+
+
+def test_a_gymnasium_task_is_a_setting_of_the_gym_stack() -> None:
+    loaded = stack.load("gym_sim", ["train.system=gym:InvertedPendulum-v5"])
+    assert loaded.train.system == "gym:InvertedPendulum-v5"

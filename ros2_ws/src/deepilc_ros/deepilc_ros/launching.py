@@ -3,6 +3,7 @@
 import os
 import site
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -48,6 +49,8 @@ ARGUMENTS = {
     "use_sim_time": ("false", "Nodes follow /clock; only with a bridge that publishes it."),
 }
 
+# What `ros2 launch` itself adds to the arguments of a launch file.
+_OF_LAUNCH = ("launch-prefix", "launch-prefix-filter")
 _SETTINGS = ("system", "parameters", "seed")  # arguments that are keys of the group `train`
 
 _held: list[IO[bytes]] = []  # run folders stay held as long as launch lives
@@ -64,11 +67,29 @@ def describe(name: str) -> LaunchDescription:
         DeclareLaunchArgument(argument, default_value=defaults[argument], description=text)
         for argument, (_, text) in ARGUMENTS.items()
     ]
-    return LaunchDescription([*declared, OpaqueFunction(function=_perform)])
+    return LaunchDescription([*declared, OpaqueFunction(function=_perform, args=[name])])
 
 
-def _perform(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+def _perform(context: LaunchContext, name: str) -> list[LaunchDescriptionEntity]:
+    # Beneath a launch file of somebody else's the command line may hold arguments for that one.
+    if f"{name}.launch.py" in [Path(word).name for word in sys.argv]:
+        check_names(context.argv)
     return actions({name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS})
+
+
+def check_names(given: Sequence[str]) -> None:
+    """Refuse launch arguments that do not exist; `ros2 launch` itself drops them silently.
+
+    Args:
+        given: Arguments as on the command line, "name:=value".
+
+    Raises:
+        UserError: One is unknown; names the nearest, or all.
+    """
+    for argument in given:
+        name = argument.partition(":=")[0]
+        if name not in ARGUMENTS and name not in _OF_LAUNCH:
+            raise UserError(f"no launch argument is named {name!r}{suggestion(name, ARGUMENTS)}")
 
 
 def actions(arguments: dict[str, str]) -> list[LaunchDescriptionEntity]:

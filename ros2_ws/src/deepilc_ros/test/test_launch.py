@@ -1,12 +1,13 @@
 """The launch file, built with the real `launch` where it is installed."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("launch_ros", reason="launch_ros is not installed (there is no wheel of it)")
 
-from launch.actions import DeclareLaunchArgument
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
 from launch_ros.actions import Node
 
@@ -78,3 +79,13 @@ def test_wrong_arguments_are_refused_before_a_run_folder_is_made(
     with pytest.raises(UserError, match=value):
         launching.actions({**arguments, argument: value})
     assert not (tmp_path / "run").exists()
+
+
+def test_an_argument_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = LAUNCH / "quadrotor_sim.launch.py"
+    description = get_launch_description_from_python_launch_file(str(file))
+    (perform,) = [e for e in description.entities if isinstance(e, OpaqueFunction)]
+    context = LaunchContext(argv=["launch-prefix:=nice", "sede:=3"])
+    monkeypatch.setattr(sys, "argv", ["ros2", "launch", "deepilc_ros", file.name, "sede:=3"])
+    with pytest.raises(UserError, match="'sede'; did you mean 'seed'"):
+        perform.execute(context)
