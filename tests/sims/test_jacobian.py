@@ -2,24 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import warp as wp
 
 from sims import mrp
-from sims.dual import (  # noqa: F401  # noqa: F401
-    add,
-    cross,
-    dot,
-    dual_types,
-    mul,
-    number,
-    reciprocal,
-    scale,
-    shift,
-    signed_square,
-    stretch,
-    sub,
-    transform,
-)
 from sims.finite_difference import FiniteDifferenceModel
 
 
@@ -198,57 +182,3 @@ def test_finite_differences_of_a_black_box(system, rng):
         np.testing.assert_allclose(got.A[i], transition, atol=1e-6)
         np.testing.assert_allclose(got.B[i], control, atol=1e-6)
     assert calls[0] == np.float64
-
-
-wp.set_module_options({"enable_backward": False, "max_unroll": 1})
-TYPES = dual_types(5)
-Dual3 = TYPES.Dual3
-tangent = TYPES.tangent
-seed = TYPES.seed
-
-
-@wp.func
-def everything(a: Dual3, b: Dual3, c: wp.vec3, m: wp.mat33):
-    s = reciprocal(shift(2.0, dot(a, b)))
-    t = scale(0.5, s) * s + s - scale(3.0, s)
-    u = cross(a, b) + t * signed_square(transform(m, a)) - cross(b, c)
-    return c + (scale(0.25, stretch(c, u)) + s * c)
-
-
-@wp.kernel
-def everything_kernel(
-    a: wp.vec3,
-    b: wp.vec3,
-    c: wp.vec3,
-    m: wp.mat33,
-    value: wp.array(dtype=wp.vec3),
-    rows: wp.array(dtype=tangent),
-):
-    out = everything(seed(a, 0), seed(b, 2), c, m)  # b's first column is also a's last
-    value[0] = out.v
-    rows[0] = out.x
-    rows[1] = out.y
-    rows[2] = out.z
-
-
-def test_duals_with_another_number_of_derivatives(rng):
-    a, b, c, m = rng.normal(size=3), rng.normal(size=3), rng.normal(size=3), rng.normal(size=(3, 3))
-
-    def oracle(x):
-        a_, b_ = a + x[:3], b + x[2:]
-        s = 1.0 / (2.0 + a_ @ b_)
-        t = 0.5 * s * s + s - 3.0 * s
-        square = m @ a_ * np.abs(m @ a_)
-        return c + 0.25 * c * (np.cross(a_, b_) + t * square - np.cross(b_, c)) + s * c
-
-    value, rows = wp.zeros(1, dtype=wp.vec3), wp.zeros(3, dtype=tangent)
-    wp.launch(
-        everything_kernel,
-        1,
-        inputs=[wp.vec3(a), wp.vec3(b), wp.vec3(c), wp.mat33(m)],
-        outputs=[value, rows],
-    )
-    np.testing.assert_allclose(value.numpy()[0], oracle(np.zeros(5)), rtol=1e-4, atol=1e-5)
-    steps = 1e-6 * np.eye(5)
-    expected = np.stack([(oracle(e) - oracle(-e)) / 2e-6 for e in steps], axis=1)
-    np.testing.assert_allclose(rows.numpy(), expected, rtol=1e-3, atol=1e-4)
