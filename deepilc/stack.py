@@ -180,7 +180,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     if any(below.resolve() == file.resolve() for file in chain):
         names = " -> ".join(file.name for file in (*chain, below))
         raise UserError(
-            f"{path}: stack files are each other's base ({names}); one must stand alone"
+            f"{chain[0]}: these files are each other's base: {names}; one must have none"
         )
     return train_config.merged(_read(below, chain), content)
 
