@@ -160,7 +160,7 @@ def test_scalar_functions_and_their_derivatives(rng):
 
 @wp.kernel
 def bounds_kernel(rows: wp.array(dtype=tangent)):
-    a = num.seed(float(2.0), 0)
+    a = num.seed(2.0, 0)
     rows[0] = num.clamp(a, 0.0, 2.0).d
     rows[1] = num.clamp(a, 2.0, 3.0).d
     rows[2] = num.clamp(a, 0.0, 1.0).d
@@ -236,7 +236,7 @@ def test_vector_functions_and_their_derivatives(rng):
 
 @wp.kernel
 def alone_kernel(out: wp.array(dtype=tangent)):
-    out[0] = num.sin(num.seed(float(0.0), 0)).d
+    out[0] = num.sin(num.seed(0.0, 0)).d
 
 
 def test_duals_of_another_size_leave_compiled_kernels_as_they_are():
