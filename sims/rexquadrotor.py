@@ -1,21 +1,27 @@
 """The quadrotor that flies to the origin: spaces, start states, reward and ends.
 
 Frames: world east-north-up (z up), body forward-left-up. Velocity and rates are body vectors.
-The equations of motion are in `sims.rexquadrotor_dynamics`.
+The equations of motion are in `sims.quadrotor_dynamics`.
 """
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sims import mrp
-from sims.rexquadrotor_parameters import NOMINAL_FOR, PARAMETER_SETS, Parameters, randomise
-from sims.system import Space, System
+from sims.errors import UserError
+from sims.mujoco_quadrotor import MujocoParameters, MujocoQuadrotor, randomise_all, real_world
+from sims.quadrotor_parameters import randomise
+from sims.rexquadrotor_parameters import NOMINAL_FOR, PARAMETER_SETS, Parameters
+from sims.system import Space
+from sims.warp_system import WarpSystem
 
 if TYPE_CHECKING:
-    from sims.finite_difference import FiniteDifferenceModel
-    from sims.warp_model import WarpModel
+    from sims.scene import Scene
+    from sims.simulation import Simulation
+    from sims.warp_model import Kernels, WarpModel
 
 ATTITUDE = slice(3, 6)
 MAX_COST = 500.0
@@ -53,12 +59,13 @@ def _action_space() -> Space:
     )
 
 
-class RexQuadrotor(System):
+class RexQuadrotor(WarpSystem):
     """Twelve states, four rotors on the diagonals; reward for hovering level at the origin.
 
     Rotor positions are arm * (1, 1), (1, -1), (-1, -1), (-1, 1) / sqrt(2) in body x, y; yaw torque
     is km * (u1 - u2 + u3 - u4). This is the quadrotor of the value-gradient paper (after Jackson et
     al., 2022): the real vehicle has drag and 10 % other parameters, the nominal one has no drag.
+    A second real world, the set `mujoco`, has slow motors and wind too (`sims.mujoco_quadrotor`).
     What the paper's published code does differently is in the `published` sets.
     """
 
@@ -79,8 +86,8 @@ class RexQuadrotor(System):
                 "the next state; terminated with reward 0 where c > 500 or not finite"
             ),
             safe_action=safe_action,
-            parameter_sets=PARAMETER_SETS,
-            nominal_for=NOMINAL_FOR,
+            parameter_sets=MappingProxyType({**PARAMETER_SETS, "mujoco": real_world()}),
+            nominal_for=MappingProxyType({**NOMINAL_FOR, "mujoco": "nominal"}),
         )
 
     def reset(
@@ -113,7 +120,13 @@ class RexQuadrotor(System):
         alive = cost <= MAX_COST  # False for NaN
         return np.where(alive, np.exp(2.0 - 0.5 * cost), 0.0), alive
 
-    def reward(self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray) -> np.ndarray:
+    def reward(
+        self,
+        state: np.ndarray,
+        action: np.ndarray,
+        next_state: np.ndarray,
+        parameters: Any = None,
+    ) -> np.ndarray:
         """exp(2 - cost / 2), at most 7.39; 0 where terminated.
 
         No step earns less than 0, so ending an episode never pays.
@@ -122,7 +135,11 @@ class RexQuadrotor(System):
         return value if next_state.dtype == np.float64 else value.astype(np.float32)
 
     def reward_gradient(
-        self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray
+        self,
+        state: np.ndarray,
+        action: np.ndarray,
+        next_state: np.ndarray,
+        parameters: Any = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """dr/dnext_state and dr/daction: -r times the cost's weights times the coordinates."""
         value, alive = self._reward_and_alive(action, next_state)
@@ -137,7 +154,11 @@ class RexQuadrotor(System):
         return by_state.astype(np.float32), by_action.astype(np.float32)
 
     def terminated(
-        self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray
+        self,
+        state: np.ndarray,
+        action: np.ndarray,
+        next_state: np.ndarray,
+        parameters: Any = None,
     ) -> np.ndarray:
         """True where the cost exceeds 500 (100 m away) or anything is not finite."""
         return ~self._reward_and_alive(action, next_state)[1]
@@ -149,22 +170,37 @@ class RexQuadrotor(System):
         return aligned
 
     def randomise(self, rng: np.random.Generator, parameters: Any, fraction: float) -> Parameters:
-        """A vehicle near `parameters` that can hover; see `rexquadrotor_parameters.randomise`."""
+        """A vehicle near `parameters` that can hover; see `quadrotor_parameters.randomise`."""
         low, high = float(self.action.low[0]), float(self.action.high[0])
-        return randomise(rng, self.resolve(parameters), fraction, low, high)
+        base = self.resolve(parameters)
+        if isinstance(base, MujocoParameters):
+            return randomise_all(rng, base, fraction, low, high)
+        return randomise(rng, base, fraction, low, high)
+
+    def simulation(self, parameters: Any = "real", rows: int = 1) -> "Simulation":
+        """Rows to step: in MuJoCo for the set "mujoco", otherwise the model of `parameters`."""
+        resolved = self.resolve(parameters)
+        if isinstance(resolved, MujocoParameters):
+            return MujocoQuadrotor(self, resolved, rows)
+        return super().simulation(resolved, rows)
+
+    def scene(self) -> "Scene":
+        """The vehicle, drawn larger than life, its path and its target."""
+        from sims.rexquadrotor_scene import scene
+
+        return scene()
 
     def _exact_model(
-        self, parameters: Sequence[Parameters], device: str, norm_bound: float
+        self, parameters: Sequence[Any], device: str, norm_bound: float
     ) -> "WarpModel":
-        from sims.rexquadrotor_dynamics import KERNELS
-        from sims.warp_model import WarpModel
+        if any(isinstance(each, MujocoParameters) for each in parameters):
+            raise UserError(
+                "the MuJoCo quadrotor has hidden states (motors, gusts) and is a world only; take "
+                "'nominal' as its model"
+            )
+        return super()._exact_model(parameters, device, norm_bound)
 
-        return WarpModel(self, parameters, KERNELS, device, norm_bound)
+    def _kernels(self) -> "Kernels":
+        from sims.quadrotor_dynamics import KERNELS
 
-    def _finite_difference_model(
-        self, parameters: Parameters, device: str, norm_bound: float
-    ) -> "FiniteDifferenceModel":
-        from sims.finite_difference import FiniteDifferenceModel
-
-        step = self._exact_model([parameters], device, norm_bound).step_float64
-        return FiniteDifferenceModel(self, step, parameters, norm_bound=norm_bound)
+        return KERNELS
