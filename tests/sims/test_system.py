@@ -49,7 +49,7 @@ def test_hashes_are_reproducible_and_tell_models_apart(system):
     assert run.stdout.strip() == system.spec_hash and len(system.spec_hash) == 64
     hashes = {system.model_hash(name) for name in system.parameter_sets}
     hashes |= {system.model_hash("nominal", "finite_difference")}
-    assert len(hashes) == 5
+    assert len(hashes) == 6
     assert system.model_hash(system.parameters("real")) == system.model_hash("real")
 
 
@@ -80,6 +80,7 @@ def test_every_set_names_its_model(system):
         "real": "nominal",
         "published": "published_nominal",
         "published_nominal": "published_nominal",
+        "mujoco": "nominal",
     }
     assert set(system.nominal_for) == set(system.parameter_sets)
 
