@@ -72,10 +72,11 @@ def digest(paths: Iterable[Path], *more: str) -> str:
     return total.hexdigest()
 
 
-def run(step: str, *commands: list[str]) -> None:
+def run(step: str, *commands: list[str], follow: bool = False) -> None:
     """Run commands in turn, with their output in a log; raise SetupError if one fails.
 
-    What takes long says now and then where it is: the newest line of the log.
+    What takes long says now and then where it is: the newest line of the log. With `follow` all
+    lines are passed on as they come.
     """
     log = STATE / f"{step}.log"
     start = said = time.monotonic()
@@ -83,6 +84,7 @@ def run(step: str, *commands: list[str]) -> None:
         for command in commands:
             out.write("$ " + " ".join(command) + "\n")
             out.flush()
+            passed_on = out.tell()
             process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -96,7 +98,9 @@ def run(step: str, *commands: list[str]) -> None:
                     code = process.wait(0.5)
                     break
                 except subprocess.TimeoutExpired:
-                    if time.monotonic() - said < SAY_EVERY:
+                    if follow:
+                        passed_on = pass_on(log, passed_on)
+                    if follow or time.monotonic() - said < SAY_EVERY:
                         continue
                 except KeyboardInterrupt:
                     process.send_signal(signal.SIGINT)
@@ -105,9 +109,22 @@ def run(step: str, *commands: list[str]) -> None:
                 said = time.monotonic()
                 newest = log.read_text(errors="replace").rstrip().rpartition("\n")[2]
                 print(f"setup:   {said - start:.0f} s: {newest.strip()[:70]}", flush=True)
+            if follow:
+                pass_on(log, passed_on)
             if code:
                 sys.stderr.write("\n" + "\n".join(log.read_text().splitlines()[-15:]) + "\n")
                 raise SetupError(f"{step} failed (exit code {code}); all output: {log}")
+
+
+def pass_on(log: Path, begin: int) -> int:
+    """Print the whole lines of a log from a byte on; return the byte after the last of them."""
+    with log.open("rb") as file:
+        file.seek(begin)
+        new = file.read()
+    whole = new[: new.rfind(b"\n") + 1]
+    for line in whole.decode(errors="replace").splitlines():
+        print(f"setup:   {line}", flush=True)
+    return begin + len(whole)
 
 
 def pip_install(step: str, *arguments: str) -> None:
@@ -233,7 +250,7 @@ def build_blas() -> None:
 
 def fill_kernel_cache() -> None:
     """Compile the Warp kernels once, so that no process has to when it starts."""
-    run("kernels", [str(PYTHON), "-m", "sims.cache"])
+    run("kernels", [str(PYTHON), "-m", "sims.cache"], follow=True)
 
 
 def steps() -> list[tuple[str, str, Callable[[], None], Callable[[], str]]]:

@@ -110,6 +110,14 @@ def test_failed_command_names_its_log(setup: ModuleType, monkeypatch, capfd) -> 
     assert "the reason" in capfd.readouterr().err
 
 
+def test_progress_of_a_command_is_passed_on_line_by_line(setup: ModuleType, monkeypatch, capfd):
+    monkeypatch.setattr(setup, "environment", lambda: dict(os.environ))
+    script = "echo one of two; printf 'two '; sleep 1.2; echo of two"
+    setup.run("slowly", ["sh", "-c", script], ["echo", "more"], follow=True)
+    lines = ["setup:   one of two", "setup:   two of two", "setup:   more"]
+    assert capfd.readouterr().out.splitlines() == lines
+
+
 def test_digest_sees_content_names_and_order(setup: ModuleType, tmp_path: Path) -> None:
     folder = tmp_path / "inputs"
     folder.mkdir()
