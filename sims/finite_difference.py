@@ -66,30 +66,14 @@ class FiniteDifferenceModel:
 
         All differences are taken in the coordinates (MRP sheet) of the measured next state.
         """
-        n, m = state.shape[-1], action.shape[-1]
-        lead = state.shape[:-1]
         s, a, measured = (
             np.reshape(x, (-1, x.shape[-1])).astype(np.float64) for x in (state, action, next_state)
         )
         jacobian = self._jacobian(s, a, measured)
-        by_state, by_action = self._system.reward_gradient(s, a, measured, self._parameters)
-        gradient = np.einsum("bij,bi->bj", jacobian, by_state)
-        gradient[:, n:] += by_action
-        with np.errstate(invalid="ignore", over="ignore"):
-            norm = np.sqrt(np.sum(jacobian**2, axis=(1, 2)))
-            inputs = np.sum(s, axis=1) + np.sum(a, axis=1) + np.sum(measured, axis=1)
-            finite = np.isfinite(inputs + np.sum(gradient, axis=1))
-        valid = finite & (norm <= self._norm_bound)
-        jacobian[~valid] = 0.0
-        gradient[~valid] = 0.0
-        jacobian, gradient = jacobian.astype(np.float32), gradient.astype(np.float32)
-        return Linearization(
-            jacobian[:, :, :n].reshape(*lead, n, n),
-            jacobian[:, :, n:].reshape(*lead, n, m),
-            gradient[:, :n].reshape(*lead, n),
-            gradient[:, n:].reshape(*lead, m),
-            valid.reshape(lead),
-        )
+        return linearization(
+            self._system, self._parameters, jacobian, s, a, measured, state.shape[:-1],
+            self._norm_bound,
+        )  # fmt: skip
 
     def _jacobian(self, s: np.ndarray, a: np.ndarray, measured: np.ndarray) -> np.ndarray:
         """[A | B] in float64, (B, n, n + m), from one call of the step function."""
@@ -105,6 +89,49 @@ class FiniteDifferenceModel:
             after = self._system.align(after, np.broadcast_to(measured[:, None, None], after.shape))
             difference = (after[:, 0] - after[:, 1]) / (2.0 * delta[:, :, None])
         return np.swapaxes(difference, 1, 2)
+
+
+def linearization(
+    system: System,
+    parameters: Any,
+    jacobian: np.ndarray,
+    state: np.ndarray,
+    action: np.ndarray,
+    measured: np.ndarray,
+    lead: tuple[int, ...],
+    norm_bound: float,
+) -> Linearization:
+    """Completes Jacobians by the reward's derivatives and by validity.
+
+    Args:
+        system: The system that is modelled.
+        parameters: Parameter object, for the reward.
+        jacobian: (N, n, n + m) [A | B] in float64; rows that are invalid become zero in place.
+        state: (N, n) in float64.
+        action: (N, m) in float64.
+        measured: (N, n) measured next states in float64.
+        lead: Batch dimensions of the result.
+        norm_bound: Frobenius norm of [A | B] above which a linearization is invalid.
+    """
+    n, m = state.shape[-1], action.shape[-1]
+    by_state, by_action = system.reward_gradient(state, action, measured, parameters)
+    with np.errstate(invalid="ignore", over="ignore"):
+        gradient = np.einsum("bij,bi->bj", jacobian, by_state)
+        gradient[:, n:] += by_action
+        norm = np.sqrt(np.sum(jacobian**2, axis=(1, 2)))
+        inputs = np.sum(state, axis=1) + np.sum(action, axis=1) + np.sum(measured, axis=1)
+        finite = np.isfinite(inputs + np.sum(gradient, axis=1))
+    valid = finite & (norm <= norm_bound)
+    jacobian[~valid] = 0.0
+    gradient[~valid] = 0.0
+    jacobian, gradient = jacobian.astype(np.float32), gradient.astype(np.float32)
+    return Linearization(
+        jacobian[:, :, :n].reshape(*lead, n, n),
+        jacobian[:, :, n:].reshape(*lead, n, m),
+        gradient[:, :n].reshape(*lead, n),
+        gradient[:, n:].reshape(*lead, m),
+        valid.reshape(lead),
+    )
 
 
 def reward_differences(
