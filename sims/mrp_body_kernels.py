@@ -55,7 +55,7 @@ def to_body(q0: Any, qv: Any, a: Any) -> Any:
 
 @wp.func
 def mrp_rate(p: Any, w: Any) -> Any:
-    """p' = ((1 - |p|^2) w + 2 p x w + 2 (p.w) p) / 4 (Schaub and Junkins, 1996)."""
+    """Kinematics p' = ((1 - |p|^2) w + 2 p x w + 2 (p.w) p) / 4 (Schaub and Junkins, 1996)."""
     return 0.25 * ((1.0 - dot(p, p)) * w) + 0.5 * (cross(p, w) + dot(p, w) * p)
 
 

@@ -12,39 +12,17 @@ import numpy as np
 
 from sims import mrp
 from sims.errors import UserError
+from sims.mrp_body import ATTITUDE, state_space
 from sims.mujoco_quadrotor import MujocoParameters, MujocoQuadrotor, randomise_all, real_world
-from sims.quadrotor_parameters import randomise
-from sims.rexquadrotor_parameters import NOMINAL_FOR, PARAMETER_SETS, Parameters
+from sims.quadrotor import Quadrotor
+from sims.quadrotor_parameters import QuadrotorParameters
+from sims.rexquadrotor_parameters import NOMINAL_FOR, PARAMETER_SETS
 from sims.system import Space
-from sims.warp_system import WarpSystem
 
 if TYPE_CHECKING:
     from sims.scene import Scene
     from sims.simulation import Simulation
-    from sims.warp_model import Kernels, WarpModel
-
-ATTITUDE = slice(3, 6)
-MAX_COST = 500.0
-START_POSITION = 5.0  # m
-START_ANGLE = np.deg2rad(70.0)
-START_VELOCITY = 0.5  # m/s
-START_RATE = 0.25  # rad/s
-
-# cost = next_state^2 . _STATE_COST + action^2 . _ACTION_COST
-_STATE_COST = np.repeat([10.0, 10.0, 1.0, 1.0], 3) / 2.0 / 100.0
-_ACTION_COST = np.full(4, 1e-4) / 2.0 / 10.0
-
-
-def _state_space() -> Space:
-    return Space(
-        names=("x", "y", "z", "p1", "p2", "p3", "vx", "vy", "vz", "wx", "wy", "wz"),
-        units=("m",) * 3 + ("1",) * 3 + ("m/s",) * 3 + ("rad/s",) * 3,
-        low=np.full(12, -np.inf),
-        high=np.full(12, np.inf),
-        center=np.zeros(12),
-        # start positions reach 5 m; a short MRP 1; 5 m/s and 5 rad/s are brisk but ordinary flight
-        scale=np.repeat([5.0, 1.0, 5.0, 5.0], 3),
-    )
+    from sims.warp_model import WarpModel
 
 
 def _action_space() -> Space:
@@ -59,7 +37,7 @@ def _action_space() -> Space:
     )
 
 
-class RexQuadrotor(WarpSystem):
+class RexQuadrotor(Quadrotor):
     """Twelve states, four rotors on the diagonals; reward for hovering level at the origin.
 
     Rotor positions are arm * (1, 1), (1, -1), (-1, -1), (-1, 1) / sqrt(2) in body x, y; yaw torque
@@ -69,6 +47,12 @@ class RexQuadrotor(WarpSystem):
     What the paper's published code does differently is in the `published` sets.
     """
 
+    START_VELOCITY = 0.5
+    START_RATE = 0.25
+    STATE_COST = np.repeat([10.0, 10.0, 1.0, 1.0], 3) / 2.0 / 100.0
+    ACTION_COST = np.full(4, 1e-4) / 2.0 / 10.0
+    MAX_COST = 500.0
+
     def __init__(self) -> None:
         """Assembles the one instance; use `sims.registry.get("rexquadrotor")`."""
         safe_action = np.full(4, PARAMETER_SETS["nominal"].hover_action, np.float32)
@@ -76,7 +60,8 @@ class RexQuadrotor(WarpSystem):
         super().__init__(
             name="rexquadrotor",
             description="Quadrotor that has to fly from a tilted start within 5 m to the origin",
-            state=_state_space(),
+            # start positions reach 5 m; a short MRP 1; 5 m/s and 5 rad/s are brisk, ordinary flight
+            state=state_space(position=5.0, attitude=1.0, velocity=5.0, rate=5.0),
             action=_action_space(),
             dt=0.05,
             horizon=100,
@@ -98,84 +83,27 @@ class RexQuadrotor(WarpSystem):
         The MRP has |p| <= 1 for sets with start "short". With start "shadow" it is the MRP of the
         negated quaternion, |p| >= 1.
         """
-        start = self.resolve(parameters).start
-        limits = np.repeat([START_POSITION, START_ANGLE, START_VELOCITY, START_RATE], 3)
-        state = rng.uniform(-limits, limits, (1 if count is None else count, 12))
-        quaternion = mrp.quaternion_from_euler(state[:, ATTITUDE])
-        if start == "shadow":
-            state[:, ATTITUDE] = mrp.from_quaternion(-quaternion)
-        else:
-            state[:, ATTITUDE] = mrp.switch(mrp.from_quaternion(quaternion))
+        if self.resolve(parameters).start != "shadow":
+            return super().reset(rng, parameters, count)
+        state, quaternion = self._draw(rng, 1 if count is None else count)
+        state[:, ATTITUDE] = mrp.from_quaternion(-quaternion)
         result = state.astype(np.float32)
         return result[0] if count is None else result
 
-    def _reward_and_alive(
-        self, action: np.ndarray, next_state: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Reward and survival in float64, so that float32 results do not depend on the batch."""
-        square = np.square(next_state, dtype=np.float64)
-        cost = np.add.reduce(square * _STATE_COST, axis=-1)
-        square = np.square(action, dtype=np.float64)
-        cost = cost + np.add.reduce(square * _ACTION_COST, axis=-1)
-        alive = cost <= MAX_COST  # False for NaN
-        return np.where(alive, np.exp(2.0 - 0.5 * cost), 0.0), alive
+    def earned(self, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """exp(2 - cost / 2), at most 7.39, and its slope."""
+        value = np.exp(2.0 - 0.5 * cost)
+        return value, -0.5 * value
 
-    def reward(
-        self,
-        state: np.ndarray,
-        action: np.ndarray,
-        next_state: np.ndarray,
-        parameters: Any = None,
-    ) -> np.ndarray:
-        """exp(2 - cost / 2), at most 7.39; 0 where terminated.
-
-        No step earns less than 0, so ending an episode never pays.
-        """
-        value, _ = self._reward_and_alive(action, next_state)
-        return value if next_state.dtype == np.float64 else value.astype(np.float32)
-
-    def reward_gradient(
-        self,
-        state: np.ndarray,
-        action: np.ndarray,
-        next_state: np.ndarray,
-        parameters: Any = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """dr/dnext_state and dr/daction: -r times the cost's weights times the coordinates."""
-        value, alive = self._reward_and_alive(action, next_state)
-        kind = next_state.dtype
-        if not alive.all():  # 0 * NaN would be NaN
-            next_state = np.where(alive[..., None], next_state, 0.0)
-            action = np.where(alive[..., None], action, 0.0)
-        factor = -value[..., None]
-        by_state, by_action = factor * _STATE_COST * next_state, factor * _ACTION_COST * action
-        if kind == np.float64:
-            return by_state, by_action
-        return by_state.astype(np.float32), by_action.astype(np.float32)
-
-    def terminated(
-        self,
-        state: np.ndarray,
-        action: np.ndarray,
-        next_state: np.ndarray,
-        parameters: Any = None,
-    ) -> np.ndarray:
-        """True where the cost exceeds 500 (100 m away) or anything is not finite."""
-        return ~self._reward_and_alive(action, next_state)[1]
-
-    def align(self, state: np.ndarray, reference: np.ndarray) -> np.ndarray:
-        """States with the MRP on the sheet of `reference`."""
-        aligned = np.array(state)
-        aligned[..., ATTITUDE] = mrp.align(state[..., ATTITUDE], reference[..., ATTITUDE])
-        return aligned
-
-    def randomise(self, rng: np.random.Generator, parameters: Any, fraction: float) -> Parameters:
+    def randomise(
+        self, rng: np.random.Generator, parameters: Any, fraction: float
+    ) -> QuadrotorParameters:
         """A vehicle near `parameters` that can hover; see `quadrotor_parameters.randomise`."""
         low, high = float(self.action.low[0]), float(self.action.high[0])
         base = self.resolve(parameters)
         if isinstance(base, MujocoParameters):
             return randomise_all(rng, base, fraction, low, high)
-        return randomise(rng, base, fraction, low, high)
+        return super().randomise(rng, base, fraction)
 
     def simulation(self, parameters: Any = "real", rows: int = 1) -> "Simulation":
         """Rows to step: in MuJoCo for the set "mujoco", otherwise the model of `parameters`."""
@@ -186,9 +114,9 @@ class RexQuadrotor(WarpSystem):
 
     def scene(self) -> "Scene":
         """The vehicle, drawn larger than life, its path and its target."""
-        from sims.rexquadrotor_scene import scene
+        from sims.quadrotor_scene import scene
 
-        return scene()
+        return scene("rexquadrotor.xml")
 
     def _exact_model(
         self, parameters: Sequence[Any], device: str, norm_bound: float
@@ -199,8 +127,3 @@ class RexQuadrotor(WarpSystem):
                 "'nominal' as its model"
             )
         return super()._exact_model(parameters, device, norm_bound)
-
-    def _kernels(self) -> "Kernels":
-        from sims.quadrotor_dynamics import KERNELS
-
-        return KERNELS

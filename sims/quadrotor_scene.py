@@ -1,4 +1,4 @@
-"""Picture of the quadrotor: the vehicle, drawn larger than life, and its target at the origin."""
+"""Pictures of the quadrotors: the vehicle, drawn larger than life, and its target at the origin."""
 
 from pathlib import Path
 
@@ -7,14 +7,18 @@ import numpy as np
 from sims import mrp
 from sims.scene import Scene
 
-ASSET = Path(__file__).parent / "assets" / "rexquadrotor.xml"
+ASSETS = Path(__file__).parent / "assets"
 BLADE_TURN = 0.9  # rad per control period, so that the blades are seen to turn
 
 
-def scene() -> Scene:
-    """The vehicle with its path; the number is the distance to the target."""
+def scene(asset: str) -> Scene:
+    """The vehicle with its path; the number is the distance to the target.
+
+    Args:
+        asset: Name of the MJCF file: a free body, then four hinges of blades.
+    """
     return Scene(
-        xml=ASSET.read_text(encoding="utf-8"),
+        xml=(ASSETS / asset).read_text(encoding="utf-8"),
         pose=pose,
         focus=lambda states: states[:, :3],
         caption=lambda state: f"{np.linalg.norm(state[:3]):.2f} m",
