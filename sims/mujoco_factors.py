@@ -4,6 +4,7 @@ This module does not load MuJoCo until a model is compiled.
 """
 
 import copy
+import logging
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,16 @@ class MujocoFactors:
             raise UserError("mass is 0; the factor on the masses must be positive")
 
 
+def _log_warnings(mujoco: Any) -> None:
+    """Sends MuJoCo's warnings to the log (level info), unless the program has a place for them.
+
+    By itself MuJoCo prints them and appends them to a file in the working directory, such as those
+    about old attributes in gymnasium's MJCF, or a simulation that blew up (which is seen anyway).
+    """
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(logging.getLogger(__name__).info)
+
+
 def compile_mjcf(mjcf: str | Path) -> Any:
     """The `mujoco.MjModel` of an MJCF.
 
@@ -63,6 +74,7 @@ def compile_mjcf(mjcf: str | Path) -> Any:
     """
     import mujoco
 
+    _log_warnings(mujoco)
     try:
         if isinstance(mjcf, Path):
             model = mujoco.MjModel.from_xml_path(str(mjcf))

@@ -72,7 +72,8 @@ class MujocoModel:
             norm_bound: Frobenius norm of [A | B] above which a linearization is invalid.
 
         Raises:
-            UserError: The control period does not fit the MJCF, or no positive bound.
+            UserError: The control period, the spaces or the way to differentiate do not fit the
+                MJCF, or there is no positive bound.
         """
         if not norm_bound > 0.0:
             raise UserError(f"norm_bound is {norm_bound}; it must be positive")
@@ -85,6 +86,8 @@ class MujocoModel:
         self._parameters, self._norm_bound = parameters, norm_bound
         self._substeps = substeps(system.dt, model.opt.timestep)
         rk4 = model.opt.integrator == mujoco.mjtIntegrator.mjINT_RK4
+        if rk4 and chained:
+            raise UserError("MuJoCo has no differences of single steps of RK4 to chain")
         self._chained = not rk4 if chained is None else chained
         self._data = data = mujoco.MjData(model)
         self._qpos, self._qvel, self._control = data.qpos, data.qvel, data.ctrl
