@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sims import registry
 from sims.errors import UserError
-from sims.render import Renderer, backend
+from sims.render import Renderer, backend, finite
 from sims.scene import Scene
 
 PANEL = (320, 240)  # pixels, width and height
@@ -80,7 +80,8 @@ def _pictures(
     """One picture per moment with all panels, drawn as they are asked for."""
     renderer = Renderer(scene, *PANEL)
     try:
-        renderer.look_at(states)
+        if not scene.follow:
+            renderer.look_at(np.concatenate([scene.focus(finite(s)) for s in states]))
         for moment in moments:
             yield np.concatenate([renderer.frame(s[: moment + 1]) for s in states], axis=1)
     finally:

@@ -58,8 +58,9 @@ def backend() -> str:
 class Renderer:
     """Draws episodes of one scene.
 
-    The camera follows the newest state or frames the whole episode, as the scene says. A scene
-    with a trail is a flight: its floor is put below it, and a plumb line shows height and place.
+    The camera follows the newest state or frames the episode so far, as the scene says, unless
+    `look_at` has fixed it. A scene with a trail is a flight: its floor is put below it, and a plumb
+    line shows height and place.
     """
 
     def __init__(self, scene: Scene, width: int, height: int) -> None:
@@ -98,16 +99,10 @@ class Renderer:
         self.camera.azimuth, self.camera.elevation = scene.azimuth, scene.elevation
         self.camera.distance = scene.distance
 
-    def look_at(self, episodes: Sequence[np.ndarray]) -> None:
-        """Fixes the camera so that all these episodes are seen; a following camera stays free.
-
-        Args:
-            episodes: (T, n) states each.
-        """
-        if not self._description.follow:
-            points = [self._description.focus(_drawable(states)) for states in episodes]
-            self._frame_points(np.concatenate(points))
-            self._framed = True
+    def look_at(self, points: np.ndarray) -> None:
+        """Fixes the camera so that points in the world (N, 3) and the target are seen."""
+        self._frame_points(np.nan_to_num(np.asarray(points, np.float64)))
+        self._framed = True
 
     def frame(self, states: np.ndarray, ghosts: Sequence[int] = ()) -> np.ndarray:
         """One picture.
@@ -120,10 +115,10 @@ class Renderer:
             uint8 (height, width, 3).
         """
         mujoco, scene = self._mujoco, self._description
-        states = _drawable(states)
+        states = finite(states)
         points = np.nan_to_num(np.asarray(scene.focus(states), np.float64))
         poses = np.nan_to_num(np.asarray(scene.pose(states), np.float64))
-        if scene.follow:
+        if not self._framed and scene.follow:
             self.camera.lookat[:] = points[-1]
         elif not self._framed:
             self._frame_points(points)
@@ -224,6 +219,6 @@ class Renderer:
             self._segment(points[i], points[i + 1], 0.035, np.array([*TRAIL, strength]))
 
 
-def _drawable(states: np.ndarray) -> np.ndarray:
+def finite(states: np.ndarray) -> np.ndarray:
     """States (T, n) in float64 with 0 in the place of what is not finite."""
     return np.nan_to_num(np.asarray(states, np.float64), posinf=0.0, neginf=0.0)
