@@ -152,9 +152,9 @@ def reward_differences(
     n = after.shape[-1]
     point = np.concatenate([after, a], axis=-1)
     delta = relative_step * np.maximum(1.0, np.abs(point))
-    offsets = delta[..., None, :] * np.eye(point.shape[-1])  # (..., n + m, n + m)
     values = []
     with np.errstate(invalid="ignore", over="ignore"):
+        offsets = delta[..., None, :] * np.eye(point.shape[-1])  # (..., n + m, n + m)
         for moved in (point[..., None, :] + offsets, point[..., None, :] - offsets):
             before = np.broadcast_to(s[..., None, :], (*moved.shape[:-1], s.shape[-1]))
             values.append(system.reward(before, moved[..., n:], moved[..., :n], parameters))

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import mujoco
 import numpy as np
 
-from sims import mrp
+from sims import angles, mrp
 from sims.errors import UserError
 
 
@@ -41,11 +41,14 @@ class Layout:
             must be translations along which the world looks the same, such as a runner's x.
         velocity_clip: Bound of the observed velocities; inf where there is none.
         derived: Coordinates at the end of the state.
+        wrapped: Degrees of freedom whose angle is observed in [-pi, pi). They must be hinges
+            without limits and springs, to which a full turn makes no difference.
     """
 
     left_out: Sequence[int] = ()
     velocity_clip: float = np.inf
     derived: Sequence[Derived] = ()
+    wrapped: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -197,11 +200,20 @@ class StateMap:
         for derived in layout.derived:
             if isinstance(derived, MeanSpeed) and derived.dof not in left_out:
                 raise UserError(f"mean speed along dof {derived.dof}, which is not left out")
+        for dof in layout.wrapped:
+            joint = model.dof_jntid[dof]
+            hinge = model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_HINGE
+            if not hinge or model.jnt_limited[joint] or model.jnt_stiffness[joint].any():
+                raise UserError(
+                    f"joint {model.joint(joint).name!r} cannot be wrapped: it must be a hinge "
+                    "without limits and springs"
+                )
         place = {dof: i for i, dof in enumerate(d for d in range(nv) if d not in left_out)}
         kept = [(q, v) for q, v in pairs if v not in left_out]
         self._columns = np.array([place[v] for _, v in kept], int)  # in the state
         self._addresses = np.array([q for q, _ in kept], int)  # in qpos
         self._dofs = np.array([v for _, v in kept], int)
+        self._wrapped = np.array([place[dof] for dof in layout.wrapped], int)
         self._rotations = [
             (slice(place[v], place[v] + 3), slice(q, q + 4), slice(v, v + 3))
             for q, v in quaternions
@@ -254,6 +266,8 @@ class StateMap:
         state = np.empty(self.size)
         qpos, clip = data.qpos, self._layout.velocity_clip
         state[self._columns] = qpos[self._addresses]
+        if self._wrapped.size:
+            state[self._wrapped] = angles.wrap(state[self._wrapped], -np.pi)
         for column, quaternion, _ in self._rotations:
             q = qpos[quaternion]
             state[column] = mrp.from_quaternion(q if q[0] >= 0.0 else -q)
