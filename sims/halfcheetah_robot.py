@@ -3,7 +3,7 @@
 from dataclasses import replace
 from types import MappingProxyType
 
-from sims.planar_parameters import PlanarParameters
+from sims.planar_parameters import PlanarParameters, published
 from sims.planar_robot import Capsule, Link, PlanarRobot
 
 _R = 0.046  # m, of every capsule
@@ -49,4 +49,12 @@ _REAL = replace(
     friction=0.7,
 )
 
-PARAMETER_SETS = MappingProxyType({"nominal": _NOMINAL, "real": _REAL})
+PARAMETER_SETS = MappingProxyType(
+    {
+        "nominal": _NOMINAL,
+        "real": _REAL,
+        # the published change of damping has no effect: the robot's own values win
+        "published": published(replace(_REAL, damping=_NOMINAL.damping)),
+        "published_nominal": published(_NOMINAL),
+    }
+)

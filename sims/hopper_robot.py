@@ -3,7 +3,7 @@
 from dataclasses import replace
 from types import MappingProxyType
 
-from sims.planar_parameters import PlanarParameters
+from sims.planar_parameters import PlanarParameters, published
 from sims.planar_robot import Capsule, Link, PlanarRobot
 
 ROBOT = PlanarRobot(
@@ -36,4 +36,11 @@ _REAL = replace(
     friction=0.72,
 )
 
-PARAMETER_SETS = MappingProxyType({"nominal": _NOMINAL, "real": _REAL})
+PARAMETER_SETS = MappingProxyType(
+    {
+        "nominal": _NOMINAL,
+        "real": _REAL,
+        "published": published(_REAL),
+        "published_nominal": published(_NOMINAL),
+    }
+)

@@ -3,19 +3,20 @@
 """Equations of motion of planar trees of links, written once for all kinds of number.
 
 Coordinates: place (x, z) of the first link's origin, then the absolute angle of every link; joint
-angles are differences of these. In absolute angles a planar tree has no Coriolis terms, and needs
-no recursion for its mass matrix (the method of augmented bodies: Wittenburg, Dynamics of Multibody
+angles are differences of these. In absolute angles a planar tree has no Coriolis terms, and its
+mass matrix needs no recursion (the method of augmented bodies; Wittenburg, Dynamics of Multibody
 Systems, chapter 5). With
 
     R_k       rotation of link k; E turns a vector by 90 degrees, so that d(R_k a) = E R_k a dangle
     arm_k     R_parent hinge_k, from the parent's hinge to hinge k
-    moment_k  R_k (sum over link k and all links beyond it: mass times place on link k): the first
+    moment_k  R_k (sum over link k and all that it carries: mass times place on link k): the first
               moment of link k, after every link beyond it has been shrunk to its hinge on k
 
 kinetic energy gives, for a link k and, for each ancestor j of it, the arm on j that leads to k:
 
     M_xx = M_zz = mass,   (M_xk, M_zk) = E moment_k,   M_kk = constant,   M_jk = arm . moment_k
-    M q'' = forces + centripetal terms: the same products with arm and moment times rate^2
+
+    M q'' = forces + centripetal terms: the same products of arms and moments, with rate^2
 
 All angles turn about +y, from z (up) towards x (forward): E (x, z) = (z, -x).
 """
@@ -27,6 +28,9 @@ from typing import Any
 import warp as wp
 
 from sims.dual import Numbers
+
+X, Z = 0, 1  # columns of arrays of vectors, and the first two coordinates
+FIRST = 2  # coordinate of the first link's angle
 
 
 def functions_of(num: Numbers) -> Callable[[Any], Any]:
@@ -45,24 +49,26 @@ def functions_of(num: Numbers) -> Callable[[Any], Any]:
     return function
 
 
-def planar_equations(num: Numbers, kind: Any, body_type: Any, links: int, contacts: int) -> Callable[..., Any]:
+def planar_equations(
+    num: Numbers, kind: Any, body_type: Any, links: int, contacts: int
+) -> Callable[..., Any]:
     """Makes the Warp function `advance`, one control period of a robot, for one kind of number.
 
     Args:
         num: Duals and functions of numbers.
         kind: float32, float64 or `num.Dual`.
-        body_type: Warp struct of the robot; see `sims.planar_kernels`.
+        body_type: Warp struct of the robot, `sims.planar_kernels.body_struct`.
         links: Number of links K.
         contacts: Number of spheres that can touch the ground.
 
     Returns:
         advance(body, q, rate, torque), which replaces q and rate by those after a control period:
-        K + 2 coordinates (x, z, angles), their rates, and the K - 1 motors' torques.
+        K + 2 coordinates, their rates, and the torques of K motors (the first link has none).
     """
     function = functions_of(num)
     cos, sin, neg, reciprocal = num.cos, num.sin, num.neg, num.reciprocal
-    less, maximum, minimum = num.less, num.max, num.min
-    size = links + 2
+    absolute, less, maximum, minimum = num.abs, num.less, num.max, num.min
+    size = links + FIRST
     numbers = wp.array(dtype=kind)
     matrix = wp.array2d(dtype=kind)
 
@@ -79,65 +85,50 @@ def planar_equations(num: Numbers, kind: Any, body_type: Any, links: int, contac
             return a
 
     @function
-    def turn(cosine: kind, sine: kind, vector: Any):
-        """R a: a constant vector of a link, in the world."""
-        return cosine * vector[0] + sine * vector[1], cosine * vector[1] - sine * vector[0]
+    def turn(rotation: matrix, k: int, place: Any):
+        """R_k a, as x and z, of a place on link k."""
+        x = rotation[k, X] * place[X] + rotation[k, Z] * place[Z]
+        z = rotation[k, X] * place[Z] - rotation[k, Z] * place[X]
+        return x, z
 
     @function
-    def posture(
-        body: body_type,
-        q: numbers,
-        cosine: numbers,
-        sine: numbers,
-        arm_x: numbers,
-        arm_z: numbers,
-        moment_x: numbers,
-        moment_z: numbers,
-    ) -> None:
-        """Rotations, arms and moments at the angles of q."""
+    def posture(body: body_type, q: numbers, rotation: matrix, arm: matrix, moment: matrix) -> None:
+        """Rotations (cosine, sine), arms and moments at the angles of q."""
         for k in range(links):
-            cosine[k] = cos(q[k + 2])
-            sine[k] = sin(q[k + 2])
-            x, z = turn(cosine[k], sine[k], body.moment[k])
-            moment_x[k] = x
-            moment_z[k] = z
+            rotation[k, X] = cos(q[k + FIRST])
+            rotation[k, Z] = sin(q[k + FIRST])
+            x, z = turn(rotation, k, body.moment[k])
+            moment[k, X] = x
+            moment[k, Z] = z
             if k > 0:
-                j = body.parent[k]
-                x, z = turn(cosine[j], sine[j], body.hinge[k])
-                arm_x[k] = x
-                arm_z[k] = z
+                x, z = turn(rotation, body.parent[k], body.hinge[k])
+                arm[k, X] = x
+                arm[k, Z] = z
 
     @function
-    def mass_matrix(
-        body: body_type,
-        arm_x: numbers,
-        arm_z: numbers,
-        moment_x: numbers,
-        moment_z: numbers,
-        mass: matrix,
-    ) -> None:
-        """Row by row the diagonal of M and the columns of the ancestors; all others are 0."""
-        mass[0, 0] = constant(body.mass)
-        mass[1, 0] = constant(type(body.mass)(0.0))
-        mass[1, 1] = constant(body.mass)
+    def mass_matrix(body: body_type, arm: matrix, moment: matrix, mass: matrix) -> None:
+        """M: in every row the diagonal and the columns of the ancestors. All others are 0."""
+        mass[X, X] = constant(body.mass)
+        mass[Z, X] = constant(type(body.mass)(0.0))
+        mass[Z, Z] = constant(body.mass)
         for k in range(links):
-            row = k + 2
-            mass[row, 0] = moment_z[k]
-            mass[row, 1] = neg(moment_x[k])
+            row = k + FIRST
+            mass[row, X] = moment[k, Z]
+            mass[row, Z] = neg(moment[k, X])
+            mass[row, row] = constant(body.inertia[k])
             i = k
             j = body.parent[k]
             while j >= 0:
-                mass[row, j + 2] = arm_x[i] * moment_x[k] + arm_z[i] * moment_z[k]
+                mass[row, j + FIRST] = arm[i, X] * moment[k, X] + arm[i, Z] * moment[k, Z]
                 i = j
                 j = body.parent[i]
-            mass[row, row] = constant(body.inertia[k])
-            if k > 0:  # a hinge's motor turns with the difference of two angles
-                j = body.parent[k] + 2
+            if k > 0:  # the motor in a hinge turns with the difference of two angles
+                j = body.parent[k] + FIRST
                 mass[row, j] = mass[row, j] - body.armature
 
     @function
     def factorise(body: body_type, mass: matrix) -> None:
-        """Replaces M by L and 1/D with M = L^T D L (Featherstone, table 6.3).
+        """Replaces M by L and 1/D, M = L^T D L (Featherstone, Rigid Body Dynamics Algorithms, 6.5).
 
         L has zeros where M has: between links of which none carries the other.
         """
@@ -157,7 +148,7 @@ def planar_equations(num: Numbers, kind: Any, body_type: Any, links: int, contac
 
     @function
     def solve(body: body_type, factors: matrix, force: numbers) -> None:
-        """Replaces a force f by M^-1 f."""
+        """Replaces forces by M^-1 forces."""
         for n in range(size):
             k = size - 1 - n
             j = body.before[k]
@@ -174,28 +165,26 @@ def planar_equations(num: Numbers, kind: Any, body_type: Any, links: int, contac
 
     @function
     def joint_torque(body: body_type, k: int, angle: kind, rate: kind) -> kind:
-        """Spring, damper and end stops of hinge k > 0.
+        """Torque of the spring, the damper and the end stops of hinge k > 0 on link k.
 
         A stop's damping grows with depth up to its full value, so that the torque is continuous.
         """
         beyond = minimum(angle - body.lower[k], 0.0) + maximum(angle - body.upper[k], 0.0)
-        depth = minimum(num.abs(beyond) * body.inverse_limit_depth, 1.0)
-        damping = body.damping[k] + body.limit_damping * depth
-        return neg(
-            body.stiffness[k] * angle + body.limit_stiffness * beyond + damping * rate
-        )
+        share = minimum(absolute(beyond) * body.inverse_limit_depth, 1.0)
+        damping = body.damping[k] + body.limit_damping * share
+        return neg(body.stiffness[k] * angle + body.limit_stiffness * beyond + damping * rate)
 
     @function
     def ground_force(body: body_type, depth: kind, sliding: kind, rising: kind):
-        """Force (x, z) on a sphere that has sunk in by `depth` > 0 and moves over the ground."""
-        normal = depth * (body.contact_stiffness - body.contact_damping * minimum(rising, 0.0))
+        """Force, as x and z, on a sphere that has sunk in by `depth` > 0, at its velocity."""
+        resistance = body.contact_stiffness - body.contact_damping * minimum(rising, 0.0)
         bound = body.friction * depth
         friction = body.friction_slope * sliding
         if less(bound, friction):
             friction = bound
         if less(friction, neg(bound)):
             friction = neg(bound)
-        return neg(friction), normal
+        return neg(friction), resistance * depth
 
     @function
     def forces(
@@ -203,117 +192,82 @@ def planar_equations(num: Numbers, kind: Any, body_type: Any, links: int, contac
         q: numbers,
         rate: numbers,
         torque: numbers,
-        cosine: numbers,
-        sine: numbers,
-        arm_x: numbers,
-        arm_z: numbers,
-        moment_x: numbers,
-        moment_z: numbers,
+        rotation: matrix,
+        arm: matrix,
+        moment: matrix,
         force: numbers,
-        height: numbers,
-        speed_x: numbers,
-        speed_z: numbers,
-        swing_x: numbers,
-        swing_z: numbers,
-        load_x: numbers,
-        load_z: numbers,
     ) -> None:
-        """Right-hand side of M q'' = force."""
-        height[0] = q[1]
-        speed_x[0] = rate[0]
-        speed_z[0] = rate[1]
-        # outwards: where the hinges are, how they move, and how they accelerate while no rate does
+        """The right-hand side of M q'' = force."""
+        height = wp.zeros(shape=(links,), dtype=kind)  # of the hinges
+        speed = wp.zeros(shape=(links, 2), dtype=kind)  # of the hinges
+        swing = wp.zeros(shape=(links, 2), dtype=kind)  # minus acceleration of hinges if q'' is 0
+        load = wp.zeros(shape=(links, 2), dtype=kind)  # force that a link puts on its hinge
+
+        # outwards: how the hinges move
+        height[0] = q[Z]
+        speed[0, X] = rate[X]
+        speed[0, Z] = rate[Z]
         for k in range(links):
             if k > 0:
                 j = body.parent[k]
-                w = rate[j + 2]
-                square = w * w
-                height[k] = height[j] + arm_z[k]
-                speed_x[k] = speed_x[j] + w * arm_z[k]
-                speed_z[k] = speed_z[j] - w * arm_x[k]
-                swing_x[k] = swing_x[j] + square * arm_x[k]
-                swing_z[k] = swing_z[j] + square * arm_z[k]
-            w = rate[k + 2]
-            square = w * w
-            load_x[k] = square * moment_x[k]
-            load_z[k] = square * moment_z[k]
-            force[k + 2] = moment_z[k] * swing_x[k] - moment_x[k] * (swing_z[k] - body.gravity)
+                w = rate[j + FIRST]
+                height[k] = height[j] + arm[k, Z]
+                speed[k, X] = speed[j, X] + w * arm[k, Z]
+                speed[k, Z] = speed[j, Z] - w * arm[k, X]
+                swing[k, X] = swing[j, X] + w * w * arm[k, X]
+                swing[k, Z] = swing[j, Z] + w * w * arm[k, Z]
+            w = rate[k + FIRST]
+            load[k, X] = w * w * moment[k, X]
+            load[k, Z] = w * w * moment[k, Z]
+            force[k + FIRST] = moment[k, Z] * swing[k, X] - moment[k, X] * (
+                swing[k, Z] - body.gravity
+            )
 
         for i in range(contacts):
             k = body.contact_link[i]
             radius = body.contact_radius[i]
-            x, z = turn(cosine[k], sine[k], body.contact[i])
-            depth = radius - (height[k] + z)
+            x, z = turn(rotation, k, body.contact[i])
+            z = z - radius  # the lowest point of the sphere
+            depth = neg(height[k] + z)
             if less(0.0, depth):
-                w = rate[k + 2]
-                z = z - radius  # the lowest point of the sphere
-                push_x, push_z = ground_force(
-                    body, depth, speed_x[k] + w * z, speed_z[k] - w * x
-                )
-                load_x[k] = load_x[k] + push_x
-                load_z[k] = load_z[k] + push_z
-                force[k + 2] = force[k + 2] + (z * push_x - x * push_z)
+                w = rate[k + FIRST]
+                push_x, push_z = ground_force(body, depth, speed[k, X] + w * z, speed[k, Z] - w * x)
+                load[k, X] = load[k, X] + push_x
+                load[k, Z] = load[k, Z] + push_z
+                force[k + FIRST] = force[k + FIRST] + (z * push_x - x * push_z)
 
-        # inwards: every link passes its load on at its hinge
+        # inwards: every link passes on what it bears
         for n in range(links - 1):
             k = links - 1 - n
             j = body.parent[k]
-            moment = torque[k] + joint_torque(
-                body, k, q[k + 2] - q[j + 2], rate[k + 2] - rate[j + 2]
+            row = j + FIRST
+            hinge_torque = torque[k] + joint_torque(
+                body, k, q[k + FIRST] - q[row], rate[k + FIRST] - rate[row]
             )
-            force[k + 2] = force[k + 2] + moment
-            force[j + 2] = force[j + 2] + (
-                arm_z[k] * load_x[k] - arm_x[k] * load_z[k] - moment
+            force[k + FIRST] = force[k + FIRST] + hinge_torque
+            force[row] = force[row] + (
+                arm[k, Z] * load[k, X] - arm[k, X] * load[k, Z] - hinge_torque
             )
-            load_x[j] = load_x[j] + load_x[k]
-            load_z[j] = load_z[j] + load_z[k]
-        force[0] = load_x[0] - body.root_damping * rate[0]
-        force[1] = load_z[0] - body.root_damping * rate[1] - body.weight
-        force[2] = force[2] - body.root_damping * rate[2]
+            load[j, X] = load[j, X] + load[k, X]
+            load[j, Z] = load[j, Z] + load[k, Z]
+        force[X] = load[0, X] - body.root_damping * rate[X]
+        force[Z] = load[0, Z] - body.root_damping * rate[Z] - body.weight
+        force[FIRST] = force[FIRST] - body.root_damping * rate[FIRST]
 
     @function
     def advance(body: body_type, q: numbers, rate: numbers, torque: numbers) -> None:
-        """One control period: steps of symplectic Euler."""
-        cosine = wp.zeros(shape=(links,), dtype=kind)
-        sine = wp.zeros(shape=(links,), dtype=kind)
-        arm_x = wp.zeros(shape=(links,), dtype=kind)
-        arm_z = wp.zeros(shape=(links,), dtype=kind)
-        moment_x = wp.zeros(shape=(links,), dtype=kind)
-        moment_z = wp.zeros(shape=(links,), dtype=kind)
-        height = wp.zeros(shape=(links,), dtype=kind)
-        speed_x = wp.zeros(shape=(links,), dtype=kind)
-        speed_z = wp.zeros(shape=(links,), dtype=kind)
-        swing_x = wp.zeros(shape=(links,), dtype=kind)
-        swing_z = wp.zeros(shape=(links,), dtype=kind)
-        load_x = wp.zeros(shape=(links,), dtype=kind)
-        load_z = wp.zeros(shape=(links,), dtype=kind)
-        force = wp.zeros(shape=(size,), dtype=kind)
+        """One control period: steps of symplectic Euler, rates first."""
+        rotation = wp.zeros(shape=(links, 2), dtype=kind)
+        arm = wp.zeros(shape=(links, 2), dtype=kind)
+        moment = wp.zeros(shape=(links, 2), dtype=kind)
         factors = wp.zeros(shape=(size, size), dtype=kind)
+        force = wp.zeros(shape=(size,), dtype=kind)
         for step in range(body.substeps):
-            posture(body, q, cosine, sine, arm_x, arm_z, moment_x, moment_z)
+            posture(body, q, rotation, arm, moment)
             if step % body.mass_matrix_period == 0:
-                mass_matrix(body, arm_x, arm_z, moment_x, moment_z, factors)
+                mass_matrix(body, arm, moment, factors)
                 factorise(body, factors)
-            forces(
-                body,
-                q,
-                rate,
-                torque,
-                cosine,
-                sine,
-                arm_x,
-                arm_z,
-                moment_x,
-                moment_z,
-                force,
-                height,
-                speed_x,
-                speed_z,
-                swing_x,
-                swing_z,
-                load_x,
-                load_z,
-            )
+            forces(body, q, rate, torque, rotation, arm, moment, force)
             solve(body, factors, force)
             for i in range(size):
                 rate[i] = rate[i] + body.dt * force[i]

@@ -1,6 +1,6 @@
 """Parameters of planar robots: what moves, damps, limits and carries them."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -53,7 +53,7 @@ class PlanarParameters:
     root_armature: float = 0.0
     root_damping: float = 0.0
     gravity: float = field(default=9.81, metadata=_FIXED)
-    substeps: int = 32
+    substeps: int = 64
     mass_matrix_period: int = 1
 
     def __post_init__(self) -> None:
@@ -62,7 +62,7 @@ class PlanarParameters:
         Raises:
             UserError: A value is not physical.
         """
-        positive = ("densities", "armature", "contact_stiffness", "limit_depth")
+        positive = ("densities", "contact_stiffness", "limit_depth")
         signed = ("lower", "upper", "gravity")
         joints = len(self.densities) - 1 if isinstance(self.densities, list | tuple) else 0
         for name in self.__dataclass_fields__:
@@ -93,3 +93,20 @@ class PlanarParameters:
             raise UserError(f"{name} is {value!r}; it must be {size}")
         object.__setattr__(self, name, tuple(array.tolist()) if many else float(array))
         return array
+
+
+def published(parameters: PlanarParameters) -> PlanarParameters:
+    """The same robot as the published simulator steps it; `sims.planar.PlanarSystem` says how.
+
+    Limit damping that acts everywhere is ordinary damping of all joints and of the first link.
+    """
+    always = parameters.limit_damping
+    return replace(
+        parameters,
+        damping=tuple(d + always for d in parameters.damping),
+        limit_damping=0.0,
+        root_damping=always,
+        root_armature=parameters.armature,
+        substeps=16,
+        mass_matrix_period=16,
+    )
