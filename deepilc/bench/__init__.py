@@ -51,7 +51,8 @@ class Bench:
 
 
 BENCHES: Mapping[str, Bench] = {
-    "jacobian": Bench("deepilc.bench.jacobian", "Linearizations per second, batch 1 to 4096."),
+    "jacobian": Bench("deepilc.bench.jacobian", "Linearizing transitions, for every system."),
+    "sim": Bench("deepilc.bench.sim", "Environment steps per second, for every system."),
     "learner": Bench("deepilc.bench.learner", "Time of a VG-SAC and of a SAC update, one thread."),
     "policy": Bench("deepilc.bench.policy", "Latency of a policy called at 100 Hz."),
     "loop": Bench("deepilc.bench.loop", "Observation to applied action through four ROS 2 nodes."),

@@ -1,6 +1,7 @@
 """`systems` and `bench`: what there is, and how fast it is."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,8 @@ from deepilc.cli.text import add_command
 from deepilc.errors import UserError
 
 PANEL = "Look closer"
+PICTURED_TASKS = ("gym:Walker2d-v5",)  # beside the systems of the package
+JACOBIANS = {"exact": "exact", "finite_difference": "differences"}
 
 
 def register(app: typer.Typer) -> None:
@@ -19,29 +22,48 @@ def register(app: typer.Typer) -> None:
 
 
 def systems(
-    name: Annotated[
-        str | None, typer.Argument(help="Show states, actions and parameters of this one.")
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Show states, actions and parameters of these; gym:TASK and FILE.py:NAME too.",
+            show_default=False,
+        ),
     ] = None,
     json_: options.Json = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(
+            "--picture",
+            metavar="FILE.png",
+            help="Draw moments of a simulated episode of each instead; minutes for all.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """List the systems, their sizes and parameter sets.
+    """List the systems, their sizes, Jacobians and parameter sets.
 
     For example:
 
         deepilc systems
 
-        deepilc systems rexquadrotor
+        deepilc systems cartpole gym:Hopper-v5
+
+        deepilc systems --picture systems.png
     """
     from sims import registry
 
-    chosen = registry.names() if name is None else [registry.get(name).name]
-    if json_:
+    chosen = [registry.get(name) for name in names or registry.names()]
+    if picture is not None:
+        _draw(names or [*registry.names(), *PICTURED_TASKS], picture)
+    elif json_:
         for each in chosen:
-            typer.echo(json.dumps(_described(registry.get(each))))
-    elif name is None:
-        _list([registry.get(each) for each in chosen])
+            typer.echo(json.dumps(_described(each), allow_nan=False))
+    elif not names:
+        _list(chosen)
     else:
-        _detail(registry.get(name))
+        for each in chosen:
+            _detail(each)
 
 
 def bench(
@@ -69,6 +91,8 @@ def bench(
         deepilc bench policy
 
         deepilc bench jacobian --json
+
+        deepilc bench sim --set system=cartpole
     """
     from rich.console import Console
     from rich.table import Table
@@ -92,44 +116,73 @@ def bench(
     table.add_column("value", justify="right")
     for column in ("unit", "target", "met"):
         table.add_column(column)
-    for row in benches.run(name, settings):
-        if json_:
-            typer.echo(json.dumps(row))
-            continue
-        value = "-" if row["value"] is None else f"{row['value']:.4g}"
-        met = {None: "", True: "[green]yes[/]", False: "[red]no[/]"}[row["ok"]]
-        table.add_row(row["metric"], value, row["unit"], row["target"] or "", met)
+    with Console(stderr=True).status("measuring") as progress:  # shown on a terminal only
+        for row in benches.run(name, settings):
+            progress.update(f"measured {row['metric']}")
+            if json_:
+                typer.echo(json.dumps(row))
+                continue
+            value = "-" if row["value"] is None else f"{row['value']:.4g}"
+            met = {None: "", True: "[green]yes[/]", False: "[red]no[/]"}[row["ok"]]
+            table.add_row(row["metric"], value, row["unit"], row["target"] or "", met)
     if not json_:
         console.print(table)
+
+
+def _draw(names: list[str], path: Path) -> None:
+    from sims import contact_sheet
+
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"folder {path.parent} does not exist; make it or give another --picture")
+    contact_sheet.draw(names, path, report=typer.echo)
+    typer.echo(str(path))
 
 
 def _described(system: Any) -> dict[str, Any]:
     return {
         **system.spec(),
         "description": system.description,
+        "engine": _engine(system),
+        "jacobian_methods": list(system.methods),
         "parameter_sets": list(system.parameter_sets),
+        "nominal_for": dict(system.nominal_for),
         "spec_hash": system.spec_hash,
     }
+
+
+def _engine(system: Any) -> str:
+    from sims.mujoco_system import MujocoSystem
+    from sims.warp_system import WarpSystem
+
+    if isinstance(system, WarpSystem):
+        return "Warp"
+    return "MuJoCo" if isinstance(system, MujocoSystem) else "Python"
 
 
 def _list(all_systems: list[Any]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    table = Table(Column("system", no_wrap=True), "states", "actions", "dt (s)", "steps")
-    table.add_column("parameter sets")
-    table.add_column("what it is")
+    table = Table(Column("system", no_wrap=True), "n", "m", "dt (s)", "steps", "engine")
+    for column in ("Jacobians", "parameter sets", "what it is"):
+        table.add_column(column)
     for system in all_systems:
         table.add_row(
             system.name,
             str(len(system.state.names)),
             str(len(system.action.names)),
-            f"{system.dt:g}",
+            f"{system.dt:.3g}",
             str(system.horizon),
+            _engine(system),
+            JACOBIANS[system.methods[0]],
             ", ".join(system.parameter_sets),
             system.description,
         )
-    Console().print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print("Wherever a system is named, these do too:")
+    console.print("  gym:TASK      a MuJoCo task of gymnasium, as gym:HalfCheetah-v5", markup=False)
+    console.print("  FILE.py:NAME  one of your own; docs/add-a-system.md", markup=False)
 
 
 def _detail(system: Any) -> None:
@@ -141,10 +194,14 @@ def _detail(system: Any) -> None:
     console = Console(highlight=False)
     console.print(f"[bold]{system.name}[/bold]: {system.description}")
     console.print(
-        f"dt {system.dt:g} s, {system.horizon} steps per episode, attitude: {system.attitude}",
+        f"dt {system.dt:.6g} s, {system.horizon} steps per episode; engine {_engine(system)}, "
+        f"Jacobians: {', '.join(JACOBIANS[method] for method in system.methods)}",
         markup=False,
     )
+    if system.attitude is not None:
+        console.print(f"attitude: {system.attitude}", markup=False)
     console.print(f"reward: {system.reward_description}", markup=False)
+    console.print(f"safe action: {_short(system.safe_action.tolist())}", markup=False)
     table = Table("", "name", "unit", "low", "high")
     for kind, space in (("state", system.state), ("action", system.action)):
         for name, unit, low, high in zip(
@@ -155,15 +212,19 @@ def _detail(system: Any) -> None:
     console.print(table)
     sets = system.parameter_sets
     table = Table("parameter", *sets)
-    for field in fields(next(iter(sets.values()))):
-        values = (getattr(parameters, field.name) for parameters in sets.values())
-        table.add_row(field.name, *map(_short, values))
+    for name in dict.fromkeys(field.name for each in sets.values() for field in fields(each)):
+        values = (getattr(parameters, name, "") for parameters in sets.values())
+        table.add_row(name, *map(_short, values))
     console.print(table)
+    models = ", ".join(f"{world} by {model}" for world, model in system.nominal_for.items())
+    console.print(f"a world that obeys the set is modelled by the set: {models}", markup=False)
 
 
 def _short(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_short(item)}" for key, item in value.items())
     if isinstance(value, tuple | list):
         return "(" + ", ".join(map(_short, value)) + ")"
     return str(value)
