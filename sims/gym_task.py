@@ -39,8 +39,9 @@ class _Task:
     Attributes:
         file: MJCF among gymnasium's assets.
         joints: Names of the joints after the root's, or of all joints where there is no runner.
-        runner: Whether the first three joints are x, z and pitch, and x is not observed.
         dt: Control period, s.
+        noise: Half width of the uniform start positions, and scale of the start velocities.
+        runner: Whether the first three joints are x, z and pitch, and x is not observed.
         limit: Bound of the actions.
         control_cost: Weight of the squared actions.
         alive: Reward per step that does not end the episode.
@@ -48,43 +49,67 @@ class _Task:
         height: Range of z outside of which an episode ends, m.
         angle: Largest pitch (or pole angle) that does not end an episode, rad.
         start_height: z at rest in the coordinates of the MJCF, m.
-        noise: Half width of the uniform start positions, and scale of the start velocities.
         normal_noise: Whether start velocities are normal rather than uniform.
     """
 
     file: str
     joints: tuple[str, ...]
-    runner: bool
     dt: float
-    limit: float
-    control_cost: float
-    alive: float
-    clip: float
-    height: tuple[float, float]
-    angle: float
-    start_height: float
     noise: float
+    runner: bool = True
+    limit: float = 1.0
+    control_cost: float = 0.0
+    alive: float = 0.0
+    clip: float = np.inf
+    height: tuple[float, float] = (-np.inf, np.inf)
+    angle: float = np.inf
+    start_height: float = 0.0
     normal_noise: bool = False
 
 
-_EVERY = (-np.inf, np.inf)
 _LEG = ("thigh", "leg", "foot")
 TASKS = {
     "HalfCheetah-v5": _Task(
-        *("half_cheetah.xml", ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot"), True),
-        *(0.05, 1.0, 0.1, 0.0, np.inf, _EVERY, np.inf, 0.0, 0.1, True),
+        "half_cheetah.xml",
+        ("bthigh", "bshin", "bfoot", "fthigh", "fshin", "ffoot"),
+        dt=0.05,
+        noise=0.1,
+        control_cost=0.1,
+        normal_noise=True,
     ),
     "Hopper-v5": _Task(
-        *("hopper.xml", _LEG, True),
-        *(0.008, 1.0, 1e-3, 1.0, 10.0, (0.7, np.inf), 0.2, 1.25, 5e-3),
+        "hopper.xml",
+        _LEG,
+        dt=0.008,
+        noise=5e-3,
+        control_cost=1e-3,
+        alive=1.0,
+        clip=10.0,
+        height=(0.7, np.inf),
+        angle=0.2,
+        start_height=1.25,
     ),
     "Walker2d-v5": _Task(
-        *("walker2d_v5.xml", (*_LEG, *(f"{joint}_left" for joint in _LEG)), True),
-        *(0.008, 1.0, 1e-3, 1.0, 10.0, (0.8, 2.0), 1.0, 1.25, 5e-3),
+        "walker2d_v5.xml",
+        (*_LEG, *(f"{joint}_left" for joint in _LEG)),
+        dt=0.008,
+        noise=5e-3,
+        control_cost=1e-3,
+        alive=1.0,
+        clip=10.0,
+        height=(0.8, 2.0),
+        angle=1.0,
+        start_height=1.25,
     ),
     "InvertedPendulum-v5": _Task(
-        *("inverted_pendulum.xml", ("x", "angle"), False),
-        *(0.04, 3.0, 0.0, 1.0, np.inf, _EVERY, 0.2, 0.0, 0.01),
+        "inverted_pendulum.xml",
+        ("x", "angle"),
+        dt=0.04,
+        noise=0.01,
+        runner=False,
+        limit=3.0,
+        alive=1.0,
+        angle=0.2,
     ),
 }
 
