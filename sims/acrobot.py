@@ -154,7 +154,7 @@ class Acrobot(SwingUp):
             focus=lambda states: np.tile([0.0, 0.0, -2.0], (len(states), 1)),  # lowest tip
             caption=lambda state: f"{np.sin(state[0]) + np.sin(state[0] + state[1]):.2f} m",
             elevation=-6.0,
-            distance=1.3,
+            distance=1.8,
         )
 
     def _kernels(self) -> "Kernels":
