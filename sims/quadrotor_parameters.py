@@ -1,13 +1,13 @@
 """Parameters that all quadrotors have, their checks, and how they are drawn at random."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from sims.errors import UserError
+from sims.inertia import check_inertia, scaled_inertia
 
 GRAVITY = 9.81
 
@@ -54,13 +54,7 @@ class QuadrotorParameters(ABC):
             raise UserError(
                 f"drag coefficient {self.drag_coefficient} and areas {self.drag_areas} must be >= 0"
             )
-        inertia = self._array("inertia", (3, 3))
-        second_moments = 0.5 * np.trace(inertia) * np.eye(3) - inertia
-        if not np.array_equal(inertia, inertia.T) or np.linalg.eigvalsh(second_moments)[0] < 0.0:
-            raise UserError(
-                f"inertia {inertia.tolist()} is that of no body: it must be symmetric, positive "
-                "and no principal moment may exceed the sum of the other two"
-            )
+        check_inertia(self._array("inertia", (3, 3)))
         if not isinstance(self.mrp_switch, bool):
             raise UserError(f"mrp_switch is {self.mrp_switch!r}; use true or false")
 
@@ -117,14 +111,6 @@ class QuadrotorParameters(ABC):
 Quadrotor = TypeVar("Quadrotor", bound=QuadrotorParameters)
 
 
-def _scaled_inertia(inertia: Sequence[Sequence[float]], factors: np.ndarray) -> np.ndarray:
-    """Inertia after scaling the body's second moments, which keeps it that of a possible body."""
-    tensor = np.array(inertia, np.float64)
-    root = np.sqrt(factors)
-    moments = (0.5 * np.trace(tensor) * np.eye(3) - tensor) * np.outer(root, root)
-    return np.trace(moments) * np.eye(3) - moments
-
-
 def randomise(
     rng: np.random.Generator, base: Quadrotor, fraction: float, low: float, high: float
 ) -> Quadrotor:
@@ -155,7 +141,7 @@ def randomise(
             name: getattr(base, name) * float(factor)
             for name, factor in zip(scalars, factors[:-6], strict=True)
         }
-        values["inertia"] = _scaled_inertia(base.inertia, factors[-6:-3])
+        values["inertia"] = scaled_inertia(base.inertia, factors[-6:-3])
         values["drag_areas"] = np.array(base.drag_areas) * factors[-3:]
         drawn = replace(base, **values)
         if low < drawn.hover_action < high:
