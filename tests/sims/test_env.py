@@ -8,24 +8,52 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import sims  # noqa: F401  (registers)
+from sims import registry, render
+from sims.env import SystemEnv, SystemVectorEnv
 from sims.errors import UserError
+from sims.registration import environment_id
 
 ID = "deepilc/RexQuadrotor-v0"
+NAMES = [*registry.names(), "gym:InvertedPendulum-v5"]
+
+
+def make(name, **options):
+    """The environment as a user gets it."""
+    if name in registry.names():
+        return gymnasium.make(environment_id(name), disable_env_checker=True, **options)
+    return SystemEnv(name, **options)
+
+
+def make_many(name, count, **options):
+    if name in registry.names():
+        return gymnasium.make_vec(environment_id(name), num_envs=count, **options)
+    return SystemVectorEnv(count, name, **options)
 
 
 def test_importing_sims_registers_without_loading_warp():
+    ids = [environment_id(name) for name in registry.names()]
     code = (
-        "import sys, sims, gymnasium; assert 'deepilc/RexQuadrotor-v0' in gymnasium.registry;"
-        "assert 'warp' not in sys.modules"
+        f"import sys, sims, gymnasium; assert all(i in gymnasium.registry for i in {ids});"
+        "assert 'warp' not in sys.modules and 'mujoco' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+    assert ID in ids and len(set(ids)) == len(ids)
 
 
-@pytest.mark.parametrize("parameters", ["real", "published"])
-def test_environment_passes_gymnasiums_check(parameters):
+@pytest.mark.parametrize("name", NAMES)
+def test_environment_passes_gymnasiums_check(name):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # states are unbounded and actions are in physical units
-        check_env(gymnasium.make(ID, parameters=parameters).unwrapped, skip_render_check=True)
+        check_env(make(name).unwrapped, skip_render_check=True)
+
+
+def test_other_parameter_sets_pass_gymnasiums_check():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name in registry.names():
+            for parameters in registry.get(name).parameter_sets:
+                if parameters != "real":
+                    check_env(make(name, parameters=parameters).unwrapped, skip_render_check=True)
 
 
 def test_environment_passes_stable_baselines_check():
@@ -45,14 +73,35 @@ def roll(env, seed, steps):
     return np.concatenate(seen)
 
 
-def test_environment_is_deterministic_under_a_seed():
-    one, two = (gymnasium.make(ID, randomise=0.1) for _ in range(2))
-    np.testing.assert_array_equal(roll(one, 5, 20), roll(two, 5, 20))
-    np.testing.assert_array_equal(roll(one, 5, 20), roll(one, 5, 20))
-    assert not np.array_equal(roll(one, 5, 20), roll(one, 6, 20))
+@pytest.mark.parametrize("name", NAMES)
+def test_environment_is_deterministic_under_a_seed(name):
+    one, two = (make(name, randomise=0.1) for _ in range(2))
+    first = roll(one, 5, 15)
+    np.testing.assert_array_equal(first, roll(two, 5, 15))
+    np.testing.assert_array_equal(first, roll(one, 5, 15))
+    assert not np.array_equal(first, roll(one, 6, 15))
+    assert not np.array_equal(first, roll(make(name), 5, 15)), "parameters are not drawn"
 
 
-def test_episode_is_truncated_at_the_horizon_and_not_terminated(system):
+@pytest.mark.parametrize("name", NAMES)
+def test_time_limit_truncates_and_does_not_terminate(name, monkeypatch):
+    system = registry.get(name)
+    monkeypatch.setitem(system.__dict__, "horizon", 7)
+    env = make(name)
+    many = make_many(name, 2)
+    env.reset(seed=0)
+    many.reset(seed=0)
+    ends = []
+    for _ in range(7):
+        *_, terminated, truncated, _ = env.step(system.safe_action)
+        both = many.step(np.tile(system.safe_action, (2, 1)))
+        assert not terminated and not both[2].any()
+        assert both[3].tolist() == [truncated, truncated]
+        ends.append(truncated)
+    assert ends == [False] * 6 + [True]
+
+
+def test_horizon_of_the_quadrotor_is_hundred_steps(system):
     env = gymnasium.make(ID, parameters="real")
     env.reset(seed=0, options={"state": np.zeros(12)})
     action = np.full(4, system.parameters("real").hover_action, np.float32)
@@ -71,21 +120,30 @@ def test_leaving_terminates_with_reward_zero_and_is_not_truncated():
     assert (reward, terminated, truncated) == (0.0, True, False)
 
 
-def test_actions_outside_the_bounds_are_clipped():
-    env = gymnasium.make(ID, disable_env_checker=True).unwrapped
-    outcomes = []
-    for value in (18.3, 500.0):
+@pytest.mark.parametrize("name", NAMES)
+def test_actions_outside_the_bounds_are_clipped(name):
+    system = registry.get(name)
+    env, outcomes = make(name).unwrapped, []
+    for excess in (0.0, 1.0, 1000.0):
         env.reset(seed=1)
-        outcomes.append(env.step(np.full(4, value, np.float32))[0])
-    np.testing.assert_array_equal(*outcomes)
+        outcomes.append(env.step(system.action.high + excess)[:2])
+    assert outcomes[0][1] == outcomes[1][1] == outcomes[2][1], "rewards"
+    np.testing.assert_array_equal(outcomes[0][0], outcomes[1][0])
+    np.testing.assert_array_equal(outcomes[0][0], outcomes[2][0])
+    env.reset(seed=1)
+    assert not np.array_equal(env.step(system.action.low)[0], outcomes[0][0])
 
 
 @pytest.mark.parametrize("randomise", [0.0, 0.1])
-def test_vector_environment_equals_single_ones(randomise):
+@pytest.mark.parametrize("name", NAMES)
+def test_vector_environment_equals_single_ones(name, randomise, monkeypatch):
+    system = registry.get(name)
+    horizon = min(system.horizon, 10)
+    monkeypatch.setitem(system.__dict__, "horizon", horizon)
     count, seed = 3, 11
-    many = gymnasium.make_vec(ID, num_envs=count, parameters="nominal", randomise=randomise)
-    assert type(many.unwrapped).__name__ == "SystemVectorEnv"
-    ones = [gymnasium.make(ID, parameters="nominal", randomise=randomise) for _ in range(count)]
+    many = make_many(name, count, randomise=randomise)
+    assert isinstance(many.unwrapped, SystemVectorEnv)
+    ones = [make(name, randomise=randomise) for _ in range(count)]
     states, _ = many.reset(seed=seed)
     np.testing.assert_array_equal(
         states, [env.reset(seed=seed + i)[0] for i, env in enumerate(ones)]
@@ -93,8 +151,11 @@ def test_vector_environment_equals_single_ones(randomise):
     assert many.observation_space.contains(states)
     generator = np.random.default_rng(0)
     finished = 0
-    for _ in range(130):  # beyond one horizon
-        actions = generator.uniform(14.0, 15.0, (count, 4)).astype(np.float32)
+    for _ in range(horizon + 4):  # so that every environment begins anew at least once
+        actions = generator.uniform(
+            system.action.low, system.action.high, (count, len(system.action.low))
+        )
+        actions = actions.astype(np.float32)
         states, rewards, terminated, truncated, infos = many.step(actions)
         for i, env in enumerate(ones):
             state, reward, end, cut, _ = env.step(actions[i])
@@ -106,6 +167,26 @@ def test_vector_environment_equals_single_ones(randomise):
                 state, _ = env.reset()
             np.testing.assert_array_equal(states[i], state)
     assert finished >= count
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_environment_renders(name):
+    try:
+        render.backend()
+    except UserError as error:
+        pytest.skip(str(error))
+    env = make(name, render_mode="rgb_array")
+    env.reset(seed=0)
+    before = env.render()
+    assert before.shape == (360, 480, 3) and before.dtype == np.uint8
+    assert before.std() > 5.0, "an empty picture"
+    env.action_space.seed(0)
+    for _ in range(8):
+        env.step(env.action_space.sample())
+    after = env.render()
+    env.close()
+    moved = np.abs(after.astype(int) - before).max(axis=2) > 30
+    assert moved.sum() > 20, "nothing moves"
 
 
 def test_wrong_arguments_are_refused():
