@@ -150,4 +150,4 @@ class DmcHopper(MujocoSystem):
 
     def scene(self) -> Scene:
         """The hopper from the side; the number is its speed."""
-        return self._runner_scene(self._mjcf(), 0.6, lambda s: f"{s[SPEED]:.1f} m/s")
+        return self._runner_scene(self._mjcf(), 0.6, lambda s: f"{s[SPEED]:.1f} m/s", 3.0)

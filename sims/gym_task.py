@@ -114,6 +114,14 @@ TASKS = {
 }
 
 
+_SURROUNDINGS = """
+<asset><texture type="skybox" builtin="gradient" rgb1="0.62 0.76 0.92" rgb2="0.93 0.96 0.99"
+  width="64" height="384"/></asset>
+<worldbody><light directional="true" pos="0 0 10" dir="-0.3 0.35 -1" castshadow="false"/>
+  <geom name="floor" type="plane" size="0 0 1" pos="0 0 -0.8" contype="0" conaffinity="0"
+    rgba="0.80 0.83 0.86 1"/></worldbody>"""
+
+
 def _state_space(task: _Task) -> Space:
     turning = len(task.joints) if task.runner else 1
     positions = ("z", "pitch", *task.joints) if task.runner else task.joints
@@ -286,9 +294,15 @@ class GymTask(MujocoSystem):
         return by_state, by_action
 
     def scene(self) -> Scene:
-        """The task's own MJCF from the side, without shadows, which take long to draw."""
+        """The task's own MJCF from the side, without shadows, which take long to draw.
+
+        The pendulum's has no surroundings; it gets a floor and a sky.
+        """
         xml = self._mjcf().read_text(encoding="utf-8")
-        xml = xml.replace("</mujoco>", '<visual><quality shadowsize="0"/></visual></mujoco>')
+        extra = '<visual><quality shadowsize="0"/></visual>'
+        if not self._task.runner:
+            extra += _SURROUNDINGS
+        xml = xml.replace("</mujoco>", f"{extra}</mujoco>")
         if self._task.runner:
             height = 0.6 if self._task.start_height == 0.0 else 0.9
             return self._runner_scene(xml, height, lambda s: f"{s[-1]:.1f} m/s")
