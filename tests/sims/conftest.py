@@ -51,7 +51,7 @@ def forces(vehicle, v, action):
     return force, torque
 
 
-def step(vehicle, state, action, dt, substeps=200):
+def step(vehicle, state, action, dt, substeps=200, forces=forces):
     """Position, rotation matrix, body velocity and rates after dt, nearly exact."""
     inertia = np.array(vehicle.inertia)
     state, action = np.asarray(state, np.float64), np.asarray(action, np.float64)
