@@ -248,9 +248,9 @@ class OwnSystem(System):
             raise UserError(f"dt is {dt!r}; it must be a positive number of seconds")
         if not isinstance(task.horizon, int) or task.horizon < 1:
             raise UserError(f"horizon is {task.horizon!r}; it must be a whole number >= 1")
-        for what in ("reward", "terminated"):
-            if not callable(getattr(task, what)) and (what, task.terminated) != (what, None):
-                raise UserError(f"{what} is {getattr(task, what)!r}; it must be a function")
+        for what, given in (("reward", task.reward), ("terminated", task.terminated)):
+            if not callable(given) and (what == "reward" or given is not None):
+                raise UserError(f"{what} is {given!r}; it must be a function")
         _known(state, task.wrap, "wrap")
         _known(action, task.safe_action, "safe_action")
         safe = np.array(action.center)
