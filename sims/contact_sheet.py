@@ -26,8 +26,9 @@ COLOURS = 256
 
 SECONDS = 3.0  # longest episode to search
 KNOT = 0.12  # s between the actions that are searched for; those between are interpolated
-# Sequences per round and rounds: kernels step many rows at the price of few, MuJoCo does not.
-KERNELS, OTHERS = (400, 80), (128, 30)
+ROWS = 160  # sequences per round
+# Steps of the whole search, with kernels and with MuJoCo, which is slower.
+BUDGET, SMALL_BUDGET = 2_000_000, 800_000
 ELITE = 0.1  # share of a round that the next one is drawn around
 # Standard deviation in units of half the action range: of the first round, and the least that is
 # allowed in the first and in the last round, falling evenly in its logarithm.
@@ -84,19 +85,19 @@ def episode(system: System, parameters: str = "real", seed: int = 0) -> np.ndarr
     mean = np.tile((system.safe_action - center) / scale, (knots, 1))
     spread = np.full_like(mean, SPREAD)
     best, best_return = start[None], -np.inf
-    rows, rounds = KERNELS if "exact" in system.methods else OTHERS
-    for least in np.geomspace(*LEAST, rounds):
-        noise = rng.standard_normal((rows, *mean.shape))
+    budget = BUDGET if "exact" in system.methods else SMALL_BUDGET
+    for least in np.geomspace(*LEAST, max(1, budget // (ROWS * steps))):
+        noise = rng.standard_normal((ROWS, *mean.shape))
         drawn = np.clip(mean + spread * noise, -1.0, 1.0)
         drawn[0] = mean
         flat = np.moveaxis(drawn, 1, 0).reshape(knots, -1)
         actions = np.stack([np.interp(times, places, column) for column in flat.T], axis=1)
-        actions = center + scale * actions.reshape(steps, rows, -1)
+        actions = center + scale * actions.reshape(steps, ROWS, -1)
         states, returns, lengths = _roll(system, parameters, start, actions.astype(np.float32))
         order = np.argsort(-returns)
         if returns[order[0]] > best_return:
             best, best_return = states[: lengths[order[0]] + 1, order[0]], returns[order[0]]
-        chosen = drawn[order[: round(ELITE * rows)]]
+        chosen = drawn[order[: round(ELITE * ROWS)]]
         mean, spread = chosen.mean(axis=0), np.maximum(chosen.std(axis=0), least)
     return best
 

@@ -53,7 +53,7 @@ def test_picture_has_a_tile_per_system(capsys, tmp_path, monkeypatch):
         pytest.skip(str(error))
     from sims import contact_sheet
 
-    monkeypatch.setattr(contact_sheet, "KERNELS", (20, 2))
+    monkeypatch.setattr(contact_sheet, "BUDGET", 20_000)
     file = tmp_path / "two.png"
     names = ["rexquadrotor", "quadrotor_plus"]
     assert call(capsys, *names, "--picture", str(file)).splitlines() == [

@@ -198,7 +198,8 @@ def test_ghosts_are_drawn_paler_than_the_newest_state(system, renderer):
     assert both[changed].sum(axis=1).min() > alone.sum(axis=2).min() + 60
 
 
-def test_searched_episodes_beat_the_safe_action(system):
+def test_searched_episodes_beat_the_safe_action(monkeypatch):
+    monkeypatch.setattr(contact_sheet, "BUDGET", 300_000)
     for name in ("rexquadrotor", "quadrotor_plus"):
         body = registry.get(name)
         found = contact_sheet.episode(body)
