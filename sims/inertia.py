@@ -25,7 +25,9 @@ def check_inertia(tensor: np.ndarray) -> None:
         )
 
 
-def scaled_inertia(inertia: Sequence[Sequence[float]], factors: np.ndarray) -> np.ndarray:
+def scaled_inertia(
+    inertia: Sequence[Sequence[float]] | np.ndarray, factors: np.ndarray
+) -> np.ndarray:
     """Inertia (3, 3) after scaling the body's second moments by (3,) factors."""
     tensor = np.array(inertia, np.float64)
     root = np.sqrt(factors)

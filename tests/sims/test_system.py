@@ -200,7 +200,7 @@ def test_unknown_sets_methods_and_devices_are_refused(system):
         system.model("nominal", "adjoint")
     with pytest.raises(UserError, match="no device 'cuda:9' for Warp"):
         system.model("nominal", device="cuda:9")
-    with pytest.raises(UserError, match="must be a name or a Parameters or MujocoParameters, not dict"):
+    with pytest.raises(UserError, match="a name or a Parameters or MujocoParameters, not dict"):
         system.model({"mass": 2.0})
     with pytest.raises(UserError, match="norm_bound is 0"):
         system.model("nominal", norm_bound=0.0)
