@@ -85,7 +85,7 @@ def planar_equations(
             return a
 
     @function
-    def turn(rotation: matrix, k: int, place: Any):
+    def turn(rotation: matrix, k: int, place: Any) -> tuple[kind, kind]:
         """R_k a, as x and z, of a place on link k."""
         x = rotation[k, X] * place[X] + rotation[k, Z] * place[Z]
         z = rotation[k, X] * place[Z] - rotation[k, Z] * place[X]
@@ -175,7 +175,9 @@ def planar_equations(
         return neg(body.stiffness[k] * angle + body.limit_stiffness * beyond + damping * rate)
 
     @function
-    def ground_force(body: body_type, depth: kind, sliding: kind, rising: kind):
+    def ground_force(
+        body: body_type, depth: kind, sliding: kind, rising: kind
+    ) -> tuple[kind, kind]:
         """Force, as x and z, on a sphere that has sunk in by `depth` > 0, at its velocity."""
         resistance = body.contact_stiffness - body.contact_damping * minimum(rising, 0.0)
         bound = body.friction * depth

@@ -250,7 +250,7 @@ def planar_kernels(robot: PlanarRobot) -> Kernels:
         end(body, q, rate, after)
 
         gradient = tangent()
-        norm = float(0.0)
+        norm = wp.float32(0.0)
         inputs = wp.length_sq(action[i])
         for j in range(n):
             row = after[j].d

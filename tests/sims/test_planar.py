@@ -1,0 +1,420 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sims import registry
+from sims.errors import UserError
+from sims.planar import PlanarSystem
+from sims.planar_parameters import PlanarParameters, published
+from sims.planar_robot import Capsule, Link, PlanarRobot
+from tests.sims.planar_oracles import (
+    applied_forces,
+    energy_and_momenta,
+    flight_acceleration,
+    mujoco_model,
+)
+
+ROBOTS = ("hopper", "halfcheetah")
+SETS = ("nominal", "real", "published", "published_nominal")
+
+
+def accelerations(system, parameters, states, actions):
+    """q'' of (x, z, pitch, joints) from one integration step, whose rates are rate + q'' dt."""
+    one = replace(parameters, substeps=1, mass_matrix_period=1)
+    after = system.model(one).step_float64(states, actions)
+    k = len(system.ROBOT.links) + 1
+    return (after - states)[..., k:] / system.dt
+
+
+def random_states(system, rng, count, height):
+    """States with joints within and beyond their ranges, in quick motion."""
+    k, joints = len(system.ROBOT.links) + 1, system.action.size
+    p = system.parameters("nominal")
+    states = np.zeros((count, system.state.size))
+    states[:, 0] = height + rng.uniform(-0.1, 0.1, count)
+    states[:, 1] = rng.uniform(-3.0, 3.0, count)
+    states[:, 2:k] = rng.uniform(np.array(p.lower) - 0.1, np.array(p.upper) + 0.1, (count, joints))
+    states[:, k : k + 2] = rng.normal(0.0, 3.0, (count, 2))
+    states[:, k + 2 :] = rng.normal(0.0, 10.0, (count, joints + 1))
+    return states, rng.uniform(-1.0, 1.0, (count, joints))
+
+
+@pytest.fixture(params=ROBOTS)
+def planar(request):
+    return registry.get(request.param)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_flight_accelerations_are_those_of_mujoco(planar, rng, name):
+    parameters = planar.parameters(name)
+    model = mujoco_model(planar.ROBOT, parameters)
+    states, actions = random_states(planar, rng, 40, height=10.0)
+    got = accelerations(planar, parameters, states, actions)
+    for row, state, action in zip(got, states, actions, strict=True):
+        expected = flight_acceleration(model, parameters, state, action)
+        assert np.linalg.norm(row - expected) < 1e-8 * np.linalg.norm(expected)
+
+
+def free(system, substeps):
+    """A robot in flight that nothing damps and no end stop holds, on springs."""
+    joints = system.action.size
+    return replace(
+        system.parameters("nominal"),
+        stiffness=tuple(np.linspace(20.0, 40.0, joints)),
+        damping=(0.0,) * joints,
+        lower=(-100.0,) * joints,
+        upper=(100.0,) * joints,
+        substeps=substeps,
+    )
+
+
+def test_flight_without_damping_conserves_energy_and_momenta(planar, rng):
+    states, _ = random_states(planar, rng, 6, height=30.0)
+    k = len(planar.ROBOT.links) + 1
+    states[:, k + 2 :] *= 0.3
+    rest = np.zeros((6, planar.action.size))
+    errors = []
+    for substeps in (32, 64):
+        parameters = free(planar, substeps)
+        model = planar.model(parameters)
+        after = states
+        for _ in range(30):  # half a second
+            after = model.step_float64(after, rest)
+        error = []
+        for begin, end in zip(states, after, strict=True):
+            e0, p0, l0 = energy_and_momenta(planar.ROBOT, parameters, begin)
+            e1, p1, l1 = energy_and_momenta(planar.ROBOT, parameters, end)
+            weight = planar.ROBOT.bodies(parameters.densities)[0].sum() * 9.81
+            error.append([e1 - e0, p1[0] - p0[0], p1[1] - p0[1] + 0.5 * weight, l1 - l0])
+        errors.append(np.abs(error))
+    scale = np.abs([energy_and_momenta(planar.ROBOT, free(planar, 1), s)[0] for s in states])
+    assert np.all(errors[1][:, 0] < 1e-2 * scale)
+    assert np.all(errors[1][:, 1:] < 0.25)  # kg m/s and kg m^2/s, of about 50
+    # symplectic Euler is of first order: half the step, half the error
+    np.testing.assert_allclose(errors[1].sum(axis=0) / errors[0].sum(axis=0), 0.5, atol=0.1)
+
+
+def test_state_moves_as_the_joints_of_mujoco_do(planar, rng):
+    """Short steps of (height, pitch, joints) follow the rates, whatever the sense of angles."""
+    states, actions = random_states(planar, rng, 5, height=10.0)
+    parameters = replace(planar.parameters("nominal"), substeps=1)
+    after = planar.model(parameters).step_float64(states, actions)
+    k = len(planar.ROBOT.links) + 1
+    moved = (after - states)[:, :k] / planar.dt
+    np.testing.assert_allclose(moved, after[:, k + 1 :], rtol=1e-9, atol=1e-9)
+
+
+def test_published_steps_keep_the_mass_matrix_of_their_beginning(planar, rng):
+    import mujoco
+
+    parameters = planar.parameters("published")
+    assert (parameters.substeps, parameters.mass_matrix_period) == (16, 16)
+    model = mujoco_model(planar.ROBOT, parameters)
+    data = mujoco.MjData(model)
+    states, actions = random_states(planar, rng, 3, height=10.0)
+    got = planar.model(parameters).step_float64(states, actions)
+    for row, state, action in zip(got, states, actions, strict=True):
+        data.qpos[0] = 0.0
+        data.qpos[1:], data.qvel[:] = state[: model.nv - 1], state[model.nv - 1 :]
+        mass = np.zeros((model.nv, model.nv))
+        for step in range(16):
+            mujoco.mj_forward(model, data)
+            if step == 0:
+                mujoco.mj_fullM(model, data, mass)
+            force = applied_forces(parameters, data.qpos, data.qvel, action) - data.qfrc_bias
+            data.qvel[:] += np.linalg.solve(mass, force) * planar.dt / 16
+            data.qpos[:] += data.qvel * planar.dt / 16
+        np.testing.assert_allclose(row, [*data.qpos[1:], *data.qvel], rtol=1e-8, atol=1e-8)
+
+
+def smooth_differences(system, parameters, states, actions):
+    """Centred float64 differences [A | B], and which rows are far from kinks.
+
+    Away from kinks, steps of 1e-6 and of 3e-6 give the same; at a kink they do not.
+    """
+    n = states.shape[1]
+    points = np.concatenate([states, actions], axis=1)
+    model = system.model(parameters)
+    tables = []
+    for step in (1e-6, 3e-6):
+        columns = []
+        for j in range(points.shape[1]):
+            e = step * np.eye(points.shape[1])[j]
+            up, down = points + e, points - e
+            difference = model.step_float64(up[:, :n], up[:, n:])
+            difference = difference - model.step_float64(down[:, :n], down[:, n:])
+            columns.append(difference / (2.0 * step))
+        tables.append(np.stack(columns, axis=2))
+    size = np.linalg.norm(tables[0], axis=(1, 2))
+    smooth = np.linalg.norm(tables[0] - tables[1], axis=(1, 2)) < 1e-7 * size
+    return tables[0], smooth
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_exact_jacobians_agree_with_float64_differences(planar, rng, name):
+    world = planar.model(name)
+    states = planar.reset(rng, name, 60)
+    for _ in range(15):  # some are on the ground, some in the air
+        actions = rng.uniform(-0.5, 0.5, (60, planar.action.size)).astype(np.float32)
+        before, states = states, world.step(states, actions)
+    parameters = planar.parameters(name)
+    flight = accelerations(
+        planar, replace(parameters, contact_stiffness=1e-9, contact_damping=0.0), before, actions
+    )
+    touching = np.abs(accelerations(planar, parameters, before, actions) - flight).max(axis=1) > 1
+    expected, smooth = smooth_differences(
+        planar, name, before.astype(np.float64), actions.astype(np.float64)
+    )
+    assert np.sum(smooth & touching) > 10 and smooth.mean() > 0.5
+    got = planar.model(name).linearize(before, actions, states)
+    ok = smooth & got.valid
+    assert ok.sum() > 0.9 * smooth.sum()
+    exact = np.concatenate([got.A, got.B], axis=2)
+    error = np.linalg.norm(exact - expected, axis=(1, 2)) / np.linalg.norm(expected, axis=(1, 2))
+    assert error[ok].max() < 1e-5
+    assert np.median(error[ok]) < 1e-6
+
+
+def test_rows_that_are_not_finite_or_too_steep_are_invalid_and_zero(planar, rng):
+    states = planar.reset(rng, "real", 6)
+    actions = rng.uniform(-1.0, 1.0, (6, planar.action.size)).astype(np.float32)
+    after = planar.model("real").step(states, actions)
+    states[0, 1] = np.nan
+    actions[1, 0] = np.inf
+    after[2, 0] = np.nan  # no derivative depends on it, but the transition is broken
+    states[3, -1] = 1e18
+    got = planar.model("nominal").linearize(states, actions, after)
+    np.testing.assert_array_equal(got.valid, [False] * 4 + [True] * 2)
+    for field in got[:4]:
+        assert not np.any(field[:4])
+        assert np.all(np.isfinite(field)) and np.any(field[4:])
+    strict = planar.model("nominal", norm_bound=1.0).linearize(states, actions, after)
+    assert not strict.valid.any()
+
+
+def test_reward_gradients_are_total_derivatives_of_the_reward(planar, rng):
+    states = planar.reset(rng, "real", 4).astype(np.float64)
+    actions = rng.uniform(-0.9, 0.9, (4, planar.action.size))
+    model, n = planar.model("nominal"), planar.state.size
+    points = np.concatenate([states, actions], axis=1)
+
+    def reward(x):
+        return planar.reward(x[:, :n], x[:, n:], model.step_float64(x[:, :n], x[:, n:]))
+
+    steps = 1e-6 * np.eye(points.shape[1])
+    expected = np.stack([(reward(points + e) - reward(points - e)) / 2e-6 for e in steps], axis=1)
+    got = model.linearize(states, actions, model.step_float64(states, actions))
+    np.testing.assert_allclose(np.hstack([got.r_s, got.r_a]), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_rows_do_not_depend_on_their_batch(planar, rng):
+    states = planar.reset(rng, "real", 5)
+    actions = rng.uniform(-1.0, 1.0, (5, planar.action.size)).astype(np.float32)
+    model = planar.model("real")
+    after = model.step(states, actions)
+    whole = model.linearize(states, actions, after)
+    for i in range(5):
+        np.testing.assert_array_equal(model.step(states[i], actions[i]), after[i])
+        alone = model.linearize(states[i], actions[i], after[i])
+        for a, b in zip(alone, whole, strict=True):
+            np.testing.assert_array_equal(a, b[i])
+
+
+@pytest.mark.parametrize("robot, bound", [("hopper", 5e-3), ("halfcheetah", 2.5e-2)])
+def test_integration_steps_are_short_enough_for_the_real_ground(rng, robot, bound):
+    system = registry.get(robot)
+    real = system.parameters("real")
+    model, fine = system.model(real), system.model(replace(real, substeps=1024))
+    states, errors = system.reset(rng, "real", 20).astype(np.float64), []
+    for _ in range(40):
+        actions = rng.uniform(-1.0, 1.0, (20, system.action.size))
+        after, limit = model.step_float64(states, actions), fine.step_float64(states, actions)
+        errors.append(np.linalg.norm((after - limit) / system.state.scale, axis=1))
+        states = limit
+    # of moves of 0.3 to 3 in these units
+    assert np.quantile(errors, 0.9) < bound
+
+
+def test_parameters_that_are_not_physical_are_refused(planar):
+    nominal = planar.parameters("nominal")
+    for change, message in (
+        ({"friction": -0.1}, "friction is -0.1"),
+        ({"damping": (1.0,)}, "finite numbers"),
+        ({"densities": tuple(-d for d in nominal.densities)}, "densities"),
+        ({"substeps": 0}, "substeps is 0"),
+        ({"substeps": 2.5}, "whole number"),
+        ({"lower": nominal.upper}, "lie below"),
+        ({"contact_stiffness": float("nan")}, "contact_stiffness is nan"),
+    ):
+        with pytest.raises(UserError, match=message):
+            replace(nominal, **change)
+
+
+def test_randomised_robots_differ_in_what_is_uncertain(planar, rng):
+    real = planar.parameters("real")
+    drawn = planar.randomise(rng, "real", 0.2)
+    for name in ("densities", "damping", "friction", "contact_stiffness", "armature", "torque"):
+        ratio = np.array(getattr(drawn, name)) / np.array(getattr(real, name))
+        assert np.all(np.abs(ratio - 1.0) <= 0.2) and np.all(ratio != 1.0)
+    for name in ("lower", "upper", "gravity", "substeps", "mass_matrix_period"):
+        assert getattr(drawn, name) == getattr(real, name)
+    assert drawn.root_armature == drawn.root_damping == 0.0
+
+
+# a capsule that lies along x on its two half spheres; a small weight in its middle has the motor
+LYING = PlanarRobot(
+    name="test_capsule",
+    links=(
+        Link("body", -1, (0.0, 0.0), (Capsule((-0.3, 0.0), (0.3, 0.0), 0.05),)),
+        Link("wheel", 0, (0.0, 0.0), (Capsule((-0.01, 0.0), (0.01, 0.0), 0.01),)),
+    ),
+    axis=1,
+)
+MASS = 1000.0 * np.pi * (0.05**2 * 0.6 + 4 / 3 * 0.05**3 + 0.01**2 * 0.02 + 4 / 3 * 0.01**3)
+STIFFNESS, DAMPING, SLOPE, FRICTION = 5e3, 1e4, 1e3, 0.5
+
+
+class LyingCapsule(PlanarSystem):
+    """State: z, pitch, wheel, vx, vz, pitch_rate, wheel_rate."""
+
+    ROBOT = LYING
+    START_HEIGHT = 0.3
+    START_NOISE = 0.0
+    START_RATE_NOISE = 0.0
+
+    def reward(self, state, action, next_state, parameters=None):
+        return next_state[..., 3]
+
+
+@pytest.fixture(scope="module")
+def capsule():
+    nominal = PlanarParameters(
+        densities=(1000.0, 1000.0),
+        stiffness=(0.0,),
+        damping=(0.0,),
+        lower=(-100.0,),
+        upper=(100.0,),
+        armature=0.0,
+        contact_stiffness=STIFFNESS,
+        contact_damping=DAMPING,
+        friction=FRICTION,
+        friction_slope=SLOPE,
+    )
+    sets = {"nominal": nominal, "real": nominal, "published": published(nominal)}
+    return LyingCapsule("A capsule that falls", "vx", sets)
+
+
+def acceleration_at(capsule, **coordinates):
+    state = np.zeros(7)
+    for name, value in coordinates.items():
+        state[capsule.state.names.index(name)] = value
+    return accelerations(capsule, capsule.parameters("nominal"), state, np.zeros(1))
+
+
+def test_ground_pushes_by_depth_and_damps_only_what_sinks(capsule):
+    depth = 0.01
+    for vz, expected in (
+        (0.0, 2 * STIFFNESS * depth),
+        (-0.5, 2 * depth * (STIFFNESS + DAMPING * 0.5)),
+        (0.5, 2 * STIFFNESS * depth),
+    ):
+        x, z, *_ = acceleration_at(capsule, z=0.05 - depth, vz=vz)
+        assert z == pytest.approx(expected / MASS - 9.81, rel=1e-9)
+        assert x == pytest.approx(0.0, abs=1e-9)
+    assert acceleration_at(capsule, z=0.0501, vz=-9.0)[1] == pytest.approx(-9.81, rel=1e-9)
+
+
+def test_friction_grows_with_sliding_up_to_its_cap(capsule):
+    depth = 0.01
+    cap = 2 * FRICTION * STIFFNESS * depth
+    for vx, expected in (
+        (0.001, -2 * SLOPE * 0.001),
+        (3.0, -cap),
+        (-3.0, cap),
+        (0.024, -2 * SLOPE * 0.024),
+        (0.026, -cap),
+    ):
+        x = acceleration_at(capsule, z=0.05 - depth, vx=vx)[0]
+        assert x == pytest.approx(expected / MASS, rel=1e-9)
+
+
+def test_rolling_contact_point_stands_still(capsule):
+    # turning about +y at 2 rad/s carries the lowest points backwards at 2 * 0.05 m/s
+    got = acceleration_at(capsule, z=0.04, vx=0.1, pitch_rate=2.0)
+    # no friction; centripetal terms vanish in the middle; the leading end sinks and is damped
+    push = 0.01 * DAMPING * 0.3 * 2.0
+    assert got[0] == pytest.approx(0.0, abs=1e-9)
+    assert got[1] == pytest.approx((2 * STIFFNESS * 0.01 + push) / MASS - 9.81, rel=1e-9)
+
+
+def test_one_end_on_the_ground_turns_the_capsule(capsule):
+    pitch = 0.1  # nose down: the end at +x is lower
+    z = 0.05 - 0.01 + 0.3 * np.sin(pitch)
+    push = STIFFNESS * 0.01
+    length, r = 0.6, 0.05
+    cylinder, spheres = 1000 * np.pi * r**2 * length, 1000 * np.pi * r**3 * 4 / 3
+    inertia = cylinder * (r**2 / 4 + length**2 / 12)
+    inertia += spheres * (2 / 5 * r**2 + length**2 / 4 + 3 / 8 * length * r)
+    got = acceleration_at(capsule, z=z, pitch=pitch)
+    assert got[1] == pytest.approx(push / MASS - 9.81, rel=1e-9)
+    assert got[2] == pytest.approx(-push * 0.3 * np.cos(pitch) / inertia, rel=1e-9)
+
+
+def test_bouncing_capsule_follows_a_separate_integration_of_the_law(capsule):
+    def rate(x):
+        depth = 0.05 - x[0]
+        push = 0.0
+        if depth > 0.0:
+            push = 2 * depth * (STIFFNESS + DAMPING * max(-x[1], 0.0))
+        return np.array([x[1], push / MASS - 9.81])
+
+    state = np.array([[0.3, 0, 0, 0, 0, 0, 0]], np.float64)
+    x, h = np.array([0.3, 0.0]), 1.0 / 60.0 / 400
+    model = capsule.model(replace(capsule.parameters("nominal"), substeps=2000))
+    heights = []
+    for _ in range(40):
+        state = model.step_float64(state, np.zeros((1, 1)))
+        for _ in range(400):  # classical Runge-Kutta
+            k1 = rate(x)
+            k2 = rate(x + h / 2 * k1)
+            k3 = rate(x + h / 2 * k2)
+            k4 = rate(x + h * k3)
+            x = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        heights.append(x[0])
+        assert state[0, 0] == pytest.approx(x[0], abs=1e-4)
+        assert state[0, 4] == pytest.approx(x[1], abs=5e-3)
+    assert min(heights) < 0.05 and max(heights[20:]) > 0.055, "it did not bounce"
+
+
+def test_capsule_at_rest_sinks_in_by_weight_over_stiffness(capsule):
+    state = np.array([0.05, 0, 0, 0.2, 0, 0, 0])
+    model = capsule.model("nominal")
+    for _ in range(400):
+        state = model.step_float64(state, np.zeros(1))
+    assert 0.05 - state[0] == pytest.approx(MASS * 9.81 / (2 * STIFFNESS), rel=1e-6)
+    np.testing.assert_allclose(state[[1, 3, 4, 5]], 0.0, atol=1e-9)
+
+
+def test_joint_beyond_its_range_is_pushed_back_and_damped_with_depth(capsule):
+    inertia = 0.1  # of the motor; the wheel's own is a billionth of a kg m^2 and known
+    own = 1000 * np.pi * 0.01**2 * 0.02 * (0.01**2 / 4 + 0.02**2 / 12)
+    own += 1000 * np.pi * 0.01**3 * 4 / 3 * (2 / 5 * 0.01**2 + 0.02**2 / 4 + 3 / 8 * 0.02 * 0.01)
+    parameters = replace(
+        capsule.parameters("nominal"), lower=(-0.5,), upper=(0.25,), armature=inertia
+    )
+    length, r = 0.6, 0.05
+    body = 1000 * np.pi * r**2 * length * (r**2 / 4 + length**2 / 12)
+    body += 1000 * np.pi * r**3 * 4 / 3 * (2 / 5 * r**2 + length**2 / 4 + 3 / 8 * length * r)
+    # two free wheels of inertias `own` and `body`, joined by a motor
+    effective = inertia + own * body / (own + body)
+    for angle, rate, torque in (
+        (0.2, 3.0, 0.0),
+        (0.27, 0.0, -1e3 * 0.02),
+        (0.27, 3.0, -1e3 * 0.02 - 10 * 0.4 * 3.0),
+        (0.40, 3.0, -1e3 * 0.15 - 10 * 3.0),
+        (-0.6, 3.0, 1e3 * 0.1 - 10 * 3.0),
+    ):
+        state = np.array([5.0, 0.0, angle, 0.0, 0.0, 0.0, rate])
+        got = accelerations(capsule, parameters, state, np.zeros(1))[3]
+        assert got == pytest.approx(torque / effective, rel=1e-9, abs=1e-9)
