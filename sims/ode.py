@@ -20,10 +20,10 @@ as many coordinates as the system has.
 """
 
 import ast
+import hashlib
 import inspect
 import linecache
 import textwrap
-import typing
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -36,7 +36,11 @@ from sims.warp_model import Kernels
 
 OPERATORS = ("add", "sub", "mul", "div", "pow", "neg", "less")
 _REAL, _FLAG = (wp.float32, wp.float64), (wp.bool, wp.bool)
-FIELD_TYPES = {float: _REAL, Any: _REAL, bool: _FLAG}
+# annotations are strings where the user's module or `make_dataclass` makes them so
+FIELD_TYPES = {
+    **dict.fromkeys((float, "float", Any, "typing.Any"), _REAL),
+    **dict.fromkeys((bool, "bool"), _FLAG),
+}
 
 
 def ode_kernels(
@@ -51,8 +55,8 @@ def ode_kernels(
 
     Args:
         derivative: (state coordinates..., actions..., p) -> tuple of time derivatives.
-        parameters: Dataclass of the parameters. Its fields of type float and bool (Any counts as
-            float), and the control period `dt` (s), are what p has.
+        parameters: Dataclass of the parameters. Its fields of type float, bool and Any (a number),
+            and the control period `dt` (s), are what p has.
         actions: How many of the arguments are actions.
         wrap: Angles by name of the argument, and the lower end of the turn (rad) in which they are
             after every step.
@@ -75,10 +79,14 @@ def ode_kernels(
             raise UserError(
                 f"{name!r} is no state coordinate; these are {', '.join(names[:count])}"
             )
-    module = f"{function.__module__}.{function.__name__}"
-    wp.set_module_options({"enable_backward": False, "max_unroll": 1}, module=wp.get_module(module))
     num = dual_numbers(count + actions)
-    record, record64 = _records(parameters, module)
+    record_fields = _fields(parameters)
+    source = _kernel_source(names[:count], actions, wrap or {}, limit or {})
+    # kernels made twice from one function, with other options, must not meet in one Warp module
+    digest = hashlib.sha256(f"{source}{sorted(record_fields)}".encode()).hexdigest()[:8]
+    module = f"{function.__module__}.{function.__name__}_{digest}"
+    wp.set_module_options({"enable_backward": False, "max_unroll": 1}, module=wp.get_module(module))
+    record, record64 = (_record(record_fields, module, precision) for precision in (0, 1))
     action_type = wp.types.vector(actions, wp.float32)
     action_type64 = wp.types.vector(actions, wp.float64)
     scope = {
@@ -92,11 +100,10 @@ def ode_kernels(
         "num": num,
         "MODULE": module,
     }
-    source = _kernel_source(names[:count], actions, wrap or {}, limit or {})
     _execute(source, f"<kernels of {module}>", scope)
 
     def pack(values: Any, dt: float) -> dict[str, Any]:
-        return {name: getattr(values, name) for name in record.vars if name != "dt"} | {"dt": dt}
+        return {name: getattr(values, name) for name in record_fields if name != "dt"} | {"dt": dt}
 
     return Kernels(
         step=scope["step"],
@@ -113,18 +120,20 @@ def ode_kernels(
     )
 
 
-def _records(parameters: type, module: str) -> tuple[Any, Any]:
-    """Warp structs of the parameters and dt, in float32 and float64."""
+def _fields(parameters: type) -> dict[str, Any]:
+    """Names and types of what kernels get: the numbers among the parameters, and dt."""
     if not (isinstance(parameters, type) and is_dataclass(parameters)):
-        raise UserError(f"the parameters of {module} must be a dataclass, not {parameters!r}")
-    kinds = {**typing.get_type_hints(parameters), "dt": float}
-    kept = [f.name for f in fields(parameters) if kinds[f.name] in FIELD_TYPES] + ["dt"]
-    structs = []
-    for precision, name in enumerate(("Record", "Record64")):
-        annotations = {field: FIELD_TYPES[kinds[field]][precision] for field in kept}
-        body = {"__annotations__": annotations, "__module__": module, "__qualname__": name}
-        structs.append(wp.struct(type(name, (), body), module=wp.get_module(module)))
-    return structs[0], structs[1]
+        raise UserError(f"the parameters must be a dataclass, not {parameters!r}")
+    kinds = {field.name: field.type for field in fields(parameters)} | {"dt": float}
+    return {name: FIELD_TYPES[kind] for name, kind in kinds.items() if kind in FIELD_TYPES}
+
+
+def _record(record_fields: Mapping[str, Any], module: str, precision: int) -> Any:
+    """Warp struct of the parameters, in float32 (precision 0) or float64 (1)."""
+    name = ("Record", "Record64")[precision]
+    annotations = {field: kinds[precision] for field, kinds in record_fields.items()}
+    body = {"__annotations__": annotations, "__module__": module, "__qualname__": name}
+    return wp.struct(type(name, (), body), module=wp.get_module(module))
 
 
 class _Language:
@@ -161,6 +170,12 @@ class _Operators(ast.NodeTransformer):
         self.generic_visit(node)
         node.left, node.right = _real(node.left), _real(node.right)
         return node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        if not isinstance(node.target, ast.Name):
+            return node
+        value = ast.BinOp(ast.Name(node.target.id, ast.Load()), node.op, node.value)
+        return ast.Assign([node.target], self.visit(value))
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         self.generic_visit(node)
