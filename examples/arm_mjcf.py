@@ -39,4 +39,5 @@ arm = MjcfSystem(
     parameters={"nominal": {}, "real": {"mass": 1.2, "damping": 0.7}},
     sizes={"shoulder_rate": 3.0, "elbow_rate": 5.0},
     horizon=100,
+    description="Arm of two links that has to hold its tip at a point",
 )

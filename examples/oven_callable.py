@@ -50,4 +50,5 @@ oven = CallableSystem(
     },
     safe_action={"power": 0.0},
     horizon=120,
+    description="Oven that has to bring its load to 180 degrees",
 )

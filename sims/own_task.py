@@ -206,6 +206,15 @@ class Task:
     description: str = ""
 
 
+def _in_words(task: Task) -> str:
+    """Reward and end as their functions describe themselves, and a hash of their source."""
+    words = " ".join((inspect.getdoc(task.reward) or "a function of its own").split())
+    if task.terminated is not None:
+        ends = " ".join((inspect.getdoc(task.terminated) or "a function of its own").split())
+        words = f"{words}; terminated: {ends}"
+    return f"{words} (source {text_hash(task.reward, task.terminated)[:16]})"
+
+
 def _known(space: Space, names: Sequence[str] | Mapping[str, Any], what: str) -> None:
     for name in names:
         if name not in space.names:
@@ -267,7 +276,7 @@ class OwnSystem(System):
             dt=float(dt),
             horizon=task.horizon,
             attitude=attitude,
-            reward_description=f"functions with SHA-256 {text_hash(task.reward, task.terminated)}",
+            reward_description=_in_words(task),
             safe_action=safe,
             parameter_sets=sets,
             nominal_for=MappingProxyType(dict.fromkeys(sets, "nominal")),
