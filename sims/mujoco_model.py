@@ -157,8 +157,6 @@ class MujocoModel:
         """[A | B] of one row in float64, (n, n + m)."""
         n = s.shape[0]
         self._place(s, a)
-        # the acceleration here is a good first guess for all perturbed steps
-        mujoco.mj_forward(self._model, self._data)
         by_state, by_action = self._chain() if self._chained else self._whole_step(a)
         self._map.refresh(self._data)
         outer = self._map.observe_derivative(self._data, measured)

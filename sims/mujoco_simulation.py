@@ -35,7 +35,6 @@ class MujocoSimulation:
         self._map = system.state_map(model)
         self._substeps = substeps(system.dt, model.opt.timestep)
         self._data = mujoco.MjData(model)
-        mujoco.mj_forward(model, self._data)
         self._rows = np.empty((rows, mujoco.mj_stateSize(model, _ROW)))
         for row in self._rows:
             mujoco.mj_getState(model, self._data, row, _ROW)
@@ -47,16 +46,14 @@ class MujocoSimulation:
         parameters: Any = None,
         action: np.ndarray | None = None,
     ) -> None:
-        """Puts one row at a state; see `Simulation.begin`."""
+        """Puts one row at a state, without warm start; see `Simulation.begin`."""
+        del action  # nothing is hidden that depends on it
         if parameters is not None:
             self._models[row] = self._system.mujoco_model(parameters)
         model, data = self._models[row], self._data
         qpos, qvel = self._map.lift(np.asarray(state, np.float64))
         mujoco.mj_resetData(model, data)
         data.qpos[:], data.qvel[:] = qpos, qvel
-        data.ctrl[:] = 0.0 if action is None else action
-        if sane(data.qpos, data.qvel, data.ctrl):
-            mujoco.mj_forward(model, data)  # its acceleration is the first warm start
         mujoco.mj_getState(model, data, self._rows[row], _ROW)
 
     def step(self, action: np.ndarray) -> np.ndarray:

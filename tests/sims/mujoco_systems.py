@@ -134,6 +134,18 @@ FLOOR = """
 </mujoco>"""
 
 
+# a box with an unfinished solver: what it finds depends on where it starts
+BOX = """
+<mujoco><option timestep="0.005" solver="CG" iterations="2"/>
+  <worldbody>
+    <geom type="plane" size="0 0 1"/>
+    <body pos="0 0 0.1"><freejoint/>
+      <geom type="box" size="0.2 0.15 0.1" mass="1"/><site name="top" pos="0.1 0.05 0.1"/></body>
+  </worldbody>
+  <actuator><general site="top" gear="0 1 0 0 0 0"/></actuator>
+</mujoco>"""
+
+
 def ball():
     text = FLOOR.replace('axis="0 0 1"', 'axis="0 0 1" name="z"').format(name="z")
     return Own(text, 2, 1, 0.02)
@@ -142,3 +154,7 @@ def ball():
 def muscle():
     text = SPRING.format(k=1, c=1, option="").replace("motor", 'muscle lengthrange="-1 1"')
     return Own(text, 2, 1, 0.01)
+
+
+def box():
+    return Own(BOX, 12, 1, 0.02, mrp_at=FREE)

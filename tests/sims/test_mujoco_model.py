@@ -8,7 +8,18 @@ from sims import mrp
 from sims.mujoco_factors import MujocoFactors
 from sims.mujoco_model import MujocoModel
 from sims.mujoco_state import HeightDifference, Layout, MeanSpeed, SubtreeSpeed
-from tests.sims.mujoco_systems import ARM, FREE, Own, arm, ball, free_body, naive, spring, stacked
+from tests.sims.mujoco_systems import (
+    ARM,
+    FREE,
+    Own,
+    arm,
+    ball,
+    box,
+    free_body,
+    naive,
+    spring,
+    stacked,
+)
 
 
 def test_step_and_jacobian_of_a_damped_spring_by_hand():
@@ -220,6 +231,20 @@ def test_rows_that_are_not_finite_or_too_steep_are_invalid_and_zero(rng):
     assert np.isnan(stepped[[0, 1, 3]]).all() and np.isfinite(stepped[[2, 4]]).all()
     strict = arm().model(norm_bound=1.0)
     assert not strict.linearize(states, actions, after).valid.any()
+
+
+def test_step_does_not_depend_on_what_the_solver_found_before(rng):
+    """Bitwise in float64, for a box on the floor whose solver does not get to its end."""
+    model, other = box().model(), box().model()
+    states = np.zeros((5, 12))
+    states[:, 2], states[:, 6:] = 0.099, 0.2 * rng.normal(size=(5, 6))
+    actions = 3.0 * rng.normal(size=(5, 1))
+    after = model.step_float64(states, actions)
+    linearized = model.linearize(states, actions, after)
+    for i in (3, 0, 4):
+        np.testing.assert_array_equal(other.step_float64(states[i], actions[i]), after[i])
+        single = other.linearize(states[i], actions[i], after[i])
+        np.testing.assert_array_equal(single.A, linearized.A[i])
 
 
 def test_contact_within_the_difference_is_invalid_and_one_beside_it_is_not():

@@ -13,7 +13,7 @@ from sims.errors import UserError
 from sims.mujoco_factors import MujocoFactors, compile_mjcf, scaled
 from sims.mujoco_model import MujocoModel, substeps
 from sims.mujoco_state import Layout, MeanSpeed, StateMap, SubtreeSpeed
-from tests.sims.mujoco_systems import ARM, SPRING, Own, ball, free_body, muscle, spring
+from tests.sims.mujoco_systems import ARM, BOX, SPRING, Own, ball, box, free_body, muscle, spring
 
 
 def test_world_keeps_the_whole_state_of_mujoco(rng):
@@ -39,6 +39,26 @@ def test_world_keeps_the_whole_state_of_mujoco(rng):
             np.testing.assert_array_equal(states[i], expected)
             touched |= data.ncon > 0
     assert touched
+
+
+def test_world_keeps_the_warm_start_of_every_row(rng):
+    """Two boxes whose solver does not get to its end, against two plain loops."""
+    world, plain = box().simulation("real", 2), mujoco.MjModel.from_xml_string(BOX)
+    starts = np.zeros((2, 12), np.float32)
+    starts[:, 2], starts[:, 6:] = 0.099, 0.5 * rng.normal(size=(2, 6))
+    datas = [mujoco.MjData(plain) for _ in starts]
+    for i, (start, data) in enumerate(zip(starts, datas, strict=True)):
+        world.begin(i, start)
+        data.qpos[2], data.qvel[:] = start[2], start[6:]
+        mujoco.mj_forward(plain, data)
+    for _ in range(30):
+        action = 3.0 * rng.normal(size=(2, 1)).astype(np.float32)
+        states = world.step(action)
+        for i, data in enumerate(datas):
+            data.ctrl[:] = action[i]
+            mujoco.mj_step(plain, data, 4)
+            np.testing.assert_array_equal(states[i, :3], data.qpos[:3].astype(np.float32))
+            np.testing.assert_array_equal(states[i, 6:], data.qvel.astype(np.float32))
 
 
 def test_rows_of_a_world_are_independent_and_have_their_own_parameters():
@@ -153,6 +173,17 @@ def test_warnings_of_mujoco_leave_no_file_and_no_output(tmp_path):
     )
     assert (run.stdout.strip(), run.stderr) == ("(18,)", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_simulation_that_blows_up_does_not_start_anew_by_itself():
+    """By default MuJoCo would go back to the state of the MJCF at accelerations above 1e10."""
+    system, strong = ball(), MujocoFactors(strength=1e3)
+    state, action = np.array([1.0, 0.0], np.float32), np.array([9e8], np.float32)
+    assert system.model(strong).step(state, action)[1] == pytest.approx(9e11 * 0.02, rel=1e-5)
+    world = system.simulation(strong)
+    world.begin(0, state)
+    assert world.step(action[None])[0, 1] == pytest.approx(9e11 * 0.02, rel=1e-5)
+    assert np.isnan(world.step(action[None])).all()
 
 
 def test_poses_integrate_what_the_state_leaves_out():
