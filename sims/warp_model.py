@@ -15,7 +15,7 @@ from sims.system import System
 
 @dataclass(frozen=True)
 class Kernels:
-    """What a system's Warp module supplies; `sims.rexquadrotor_dynamics` is the example.
+    """What a system's Warp module supplies; `sims.mrp_body_kernels` is an example.
 
     Attributes:
         step: Kernel (records, state, action, next_state) in float32.
