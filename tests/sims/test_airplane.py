@@ -1,138 +1,28 @@
-"""The airplane against an independent float64 implementation: rotation matrices, published frame.
+"""The airplane's motion against an independent implementation, by hand, and by its symmetries."""
 
-The reference is written from the description of the surfaces in the frame forward-right-down, and
-integrates the rotation matrix with small Runge-Kutta steps. Nothing of it comes from the kernels.
-"""
-
-import copy
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sims import mrp, registry
-from sims.airplane import half_turned, half_turned_derivative
-from sims.airplane_parameters import AirplaneParameters
-from sims.errors import UserError
-
-FLIP = np.diag([1.0, -1.0, -1.0])  # forward-left-up to forward-right-down, and back
-LIFT = [-9.7818852975564, 38.779513049043175, -52.38849948994014, 19.26614121486308]
-LIFT += [15.435976905745736, -13.12797241850998, -1.155316115022734, 3.6340631171744, 0.0]
-DRAG = [5.00650469858822, -15.506103756150457, 11.861112337513331, 5.809973499615182]
-DRAG += [-8.905261747777024, -0.745202453390095, 3.835222476977072, 0.003598511005068]
-DRAG += [0.064645268865914]
-BROADSIDE = np.deg2rad(77.6199)  # where the measured lift ends
-WING_AREA = 0.45 * 0.1075
+from tests.sims.airplane_reference import (
+    FLIP,
+    WING_AREA,
+    level_trim,
+    newton,
+    pitched,
+    reference_step,
+    surfaces,
+    tail_coefficients,
+    wing_coefficients,
+    with_period,
+)
 
 
 @pytest.fixture(scope="module")
 def airplane():
     return registry.get("airplane")
-
-
-def with_period(system, dt):
-    """The same system with another control period."""
-    other = copy.copy(system)
-    object.__setattr__(other, "dt", dt)
-    return other
-
-
-def wing_coefficients(plane, angle):
-    if plane.wing == "flat_plate":
-        angle = np.clip(angle, -np.pi / 2, np.pi / 2)
-        return 6.0 * angle, 0.05 + angle**2
-    size = min(abs(angle), BROADSIDE)
-    return np.sign(angle) * np.polyval(LIFT, size), np.polyval(DRAG, size)
-
-
-def tail_coefficients(angle, aspect):
-    angle = np.clip(angle, -np.pi / 2, np.pi / 2)
-    return 2.0 * np.pi * angle, 4.0 * np.pi * angle**2 / aspect
-
-
-def surfaces(plane, v, w, action):
-    """Places, local velocities, forces and drag powers of all surfaces; forward-right-down."""
-    counts = np.clip(np.asarray(action, float), 0.0, 255.0)
-    aileron, elevator, rudder = np.deg2rad([0.15, 0.2, 0.35]) * (counts[1:] - 106.0)
-    flow = plane.effectiveness
-    if plane.propwash == "linear":
-        wash = 0.06 * counts[0]
-    else:
-        wash = 5.568 * counts[0] ** 0.199 - 8.859 if counts[0] > 24.0 else 0.0
-    inboard = 0.06 * 0.135
-    outboard = (plane.span * 0.1075 - 2 * inboard) / 2
-    taper = 0.08 / 0.135
-    arm = plane.span / 6 * (1 + 2 * taper) / (1 + taper)
-    table = [  # place, washed, area, turn of the flow, aspect ratio of the tail, plane
-        ((0, arm, 0), 0, outboard, flow[0] * aileron, None, 2),
-        ((0, -arm, 0), 0, outboard, -flow[0] * aileron, None, 2),
-        ((0, 0.06, 0), 1, inboard, 0.0, None, 2),
-        ((0, -0.06, 0), 1, inboard, 0.0, None, 2),
-        ((-0.22, 0, 0), 1, 0.008, flow[1] * elevator, 3.2, 2),
-        ((-0.24, 0, -0.02), 1, 0.0055125, -flow[2] * rudder, 2.0, 1),
-    ]
-    found = []
-    for place, washed, area, turn, aspect, axis in table:
-        place = np.array(place, float)
-        local = v + np.cross(w, place) + washed * wash * np.array([1.0, 0, 0])
-        seen = local[0]
-        if plane.swapped_speed and found and len(found) == 1:
-            seen = found[0][1][0]
-        angle = np.arctan2(local[axis], seen)
-        if aspect is None:
-            lift, drag = wing_coefficients(plane, angle + turn)
-        else:
-            lift, drag = tail_coefficients(angle + turn, aspect)
-        pressure = 0.5 * plane.air_density * (local @ local) * area
-        force = np.zeros(3)
-        force[0] = pressure * (lift * np.sin(angle) - drag * np.cos(angle))
-        force[axis] = -pressure * (lift * np.cos(angle) + drag * np.sin(angle))
-        power = pressure * drag * np.hypot(local[0], local[axis])
-        found.append((place, local, force, power))
-    return found
-
-
-def accelerations(plane, rotation, v, w, action):
-    """v' (world) and w' (forward-right-down) for world velocity v."""
-    counts = np.clip(action[0], 0.0, 255.0)
-    thrust = plane.thrust_gain * (counts - 24.0)
-    if not plane.negative_thrust:
-        thrust = max(thrust, 0.0)
-    speed = 3000 * 2 * np.pi / 60 * 7 / 255 * counts if counts > 24.0 else 0.0
-    spin = (0.007 * 0.0075**2 + 0.002 * 0.14**2 / 12) * speed * np.array([1.0, 0, 0])
-    if plane.spin_on_all_axes:
-        spin = np.full(3, spin.sum())
-    force, torque = np.array([thrust, 0.0, 0.0]), np.zeros(3)
-    for place, _, push, _ in surfaces(plane, rotation.T @ v, w, action):
-        force, torque = force + push, torque + np.cross(place, push)
-    inertia = np.array(plane.inertia)
-    v_dot = rotation @ force / plane.mass + [0, 0, -9.81]
-    return v_dot, (torque + np.cross(inertia * w + spin, w)) / inertia
-
-
-def hat(w):
-    return np.array([[0, -w[2], w[1]], [w[2], 0, -w[0]], [-w[1], w[0], 0]])
-
-
-def reference_step(plane, state, action, dt, substeps):
-    """State after dt: position, rotation matrix (body forward-left-up), velocity and rates."""
-    state = np.asarray(state, float)
-
-    def rate(x):
-        rotation, v, w = x[3:12].reshape(3, 3), x[12:15], x[15:]
-        v_dot, w_dot = accelerations(plane, rotation, v, w, action)
-        return np.concatenate([v, (rotation @ hat(w)).ravel(), v_dot, w_dot])
-
-    rotation = mrp.to_matrix(state[3:6]) @ FLIP
-    x = np.concatenate([state[:3], rotation.ravel(), state[6:9], FLIP @ state[9:]])
-    h = dt / substeps
-    for _ in range(substeps):
-        k1 = rate(x)
-        k2 = rate(x + h / 2 * k1)
-        k3 = rate(x + h / 2 * k2)
-        k4 = rate(x + h * k3)
-        x = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-    return x[:3], x[3:12].reshape(3, 3) @ FLIP, x[12:15], FLIP @ x[15:]
 
 
 def wild(rng, count):
@@ -203,35 +93,6 @@ def test_flat_wing_falling_broadside_feels_the_drag_of_a_plate(airplane):
     tail_lift_and_drag = 4 * np.pi * (np.pi / 2) ** 2 / 3.2 * 0.008
     expected = 0.5 * 1.2 * 9.0 * (2.037 * WING_AREA + tail_lift_and_drag) / real.mass - 9.81
     assert (after[8] - state[8]) / dt == pytest.approx(expected, rel=1e-3)
-
-
-def newton(residual, x, steps=30):
-    """A root of residual, by Newton's method with centred differences."""
-    x = np.array(x, float)
-    for _ in range(steps):
-        value = residual(x)
-        delta = 1e-6 * np.maximum(1.0, np.abs(x))
-        columns = [(residual(x + d) - residual(x - d)) / (2 * d.sum()) for d in np.diag(delta)]
-        x = x - np.linalg.solve(np.stack(columns, axis=1), value)
-    assert np.abs(residual(x)).max() < 1e-9
-    return x
-
-
-def pitched(angle):
-    """MRP of the nose up by an angle: about the axis to the left, by minus the angle."""
-    return np.array([0.0, -np.tan(angle / 4.0), 0.0])
-
-
-def level_trim(plane, speed):
-    """Angle of attack, throttle and elevator of level flight, by the reference."""
-
-    def residual(x):
-        rotation = mrp.to_matrix(pitched(x[0])) @ FLIP
-        action = np.array([x[1], 106.0, x[2], 106.0])
-        v_dot, w_dot = accelerations(plane, rotation, np.array([speed, 0, 0]), np.zeros(3), action)
-        return np.array([v_dot[0], v_dot[2], w_dot[1]])
-
-    return newton(residual, [0.15, 50.0, 75.0])
 
 
 @pytest.mark.parametrize(
@@ -433,122 +294,3 @@ def test_jacobian_is_mapped_to_the_sheet_of_the_measured_state(airplane):
             got = airplane.model("nominal", method).linearize(state, action, measured)
             np.testing.assert_allclose(got.A, factor @ on_outside.A, atol=2e-4)
             np.testing.assert_allclose(got.B, factor @ on_outside.B, atol=2e-4)
-
-
-def test_starts(airplane):
-    states = airplane.reset(np.random.default_rng(0), "real", 2000)
-    assert states.dtype == np.float32
-    offsets = states[:, :3] - [-5.0, 0.0, -1.5]
-    assert np.all((np.abs(offsets).max(axis=0) > 0.48) & (np.abs(offsets).max(axis=0) <= 0.5))
-    assert np.all(states[:, 6:] == [5.0, 0, 0, 0, 0, 0])
-    nose = mrp.to_matrix(states[0, 3:6].astype(float)) @ [1.0, 0.0, 0.0]
-    np.testing.assert_allclose(nose, [np.cos(0.150875), 0.0, np.sin(0.150875)], atol=1e-4)
-    # the published attitude, of a body frame forward-right-down
-    published = mrp.to_matrix(np.array([0.997156, 0.0, 0.075366])) @ FLIP
-    np.testing.assert_allclose(mrp.to_matrix(states[0, 3:6].astype(float)), published, atol=1e-5)
-
-
-def test_reward_by_hand(airplane):
-    action = airplane.safe_action
-    after = np.array([1, 2, -1, 0.1, 0.1622633, -0.2, 3, 0, 4, 0.5, 0, 1], np.float32)
-    cost = (6 + 0.8 * (0.01 + 0.04 + 0.04) + 0.1 * 25 + 0.2 * 1.25) / 20
-    assert airplane.reward(after, action, after) == pytest.approx(np.exp(2 - cost / 2), rel=1e-6)
-    goal = np.array([0, 0, 0, 0, -0.0377367, 0, 0, 0, 0, 0, 0, 0], np.float32)
-    assert airplane.reward(after, action, goal) == pytest.approx(np.exp(2.0))
-    far = after.copy()
-    far[0] = 33.0
-    for lost in (far, np.full(12, np.nan, np.float32), np.full(12, np.inf, np.float32)):
-        assert airplane.terminated(after, action, lost)
-        assert airplane.reward(after, action, lost) == 0.0
-        for gradient in airplane.reward_gradient(after, action, lost, "published"):
-            assert not gradient.any()
-    assert not airplane.terminated(after, action, after)
-
-
-def test_published_reward_measures_the_published_mrp(airplane, rng):
-    published = airplane.parameters("published")
-    after = 0.3 * rng.normal(size=(20, 12))
-    action = np.tile(airplane.safe_action, (20, 1))
-    quaternion = mrp.to_quaternion(after[:, 3:6])
-    a, b, c, d = quaternion.T
-    turned = mrp.from_quaternion(np.stack([-b, a, d, -c], axis=1))  # quaternion times i
-    expected_rotation = mrp.to_matrix(after[:, 3:6]) @ FLIP
-    np.testing.assert_allclose(mrp.to_matrix(turned), expected_rotation, atol=1e-12)
-    other = turned - [0.997156, 0.0, 0.075366]
-    cost = np.sum(after[:, :3] ** 2, axis=1) + 0.2 * np.sum(other**2, axis=1)
-    cost = (
-        cost + 0.1 * np.sum(after[:, 6:9] ** 2, axis=1) + 0.2 * np.sum(after[:, 9:] ** 2, 1)
-    ) / 20
-    got = airplane.reward(after, action, after, published)
-    np.testing.assert_allclose(got, np.exp(2 - cost / 2), rtol=1e-12)
-    np.testing.assert_array_equal(airplane.reward(after, action, after, "published"), got)
-    # near the target both costs are the same to first order of the turn
-    near = np.zeros((1, 12))
-    near[0, 3:6] = [0.001, -0.0377367 + 0.002, 0.0015]
-    lost = [np.exp(2.0) - airplane.reward(near, action[:1], near, p) for p in (None, published)]
-    np.testing.assert_allclose(lost[0], lost[1], rtol=2e-2)
-
-
-@pytest.mark.parametrize("name", ["nominal", "published"])
-def test_partial_reward_gradients_agree_with_differences(airplane, rng, name):
-    after, action = 0.4 * rng.normal(size=12), np.array([30.0, 90, 100, 120])
-    by_state, by_action = airplane.reward_gradient(after, action, after, name)
-    for j, e in enumerate(1e-5 * np.eye(12)):
-        up, down = (airplane.reward(after, action, after + x, name) for x in (e, -e))
-        assert by_state[j] == pytest.approx((up - down) / 2e-5, rel=1e-6, abs=1e-9)
-    assert not by_action.any()
-    p = rng.normal(size=3)
-    columns = [(half_turned(p + e) - half_turned(p - e)) / 2e-6 for e in 1e-6 * np.eye(3)]
-    np.testing.assert_allclose(half_turned_derivative(p), np.stack(columns, axis=1), rtol=1e-6)
-
-
-def test_upside_down_by_the_published_mrp_is_lost(airplane):
-    after = np.zeros(12)
-    after[3] = 1.0
-    assert airplane.terminated(after, airplane.safe_action, after, "published")
-    assert not airplane.terminated(after, airplane.safe_action, after)
-    assert airplane.reward(after, airplane.safe_action, after, "published") == 0.0
-
-
-def test_sets_hold_the_numbers_of_paper_and_published_code(airplane):
-    nominal, real = airplane.parameters("nominal"), airplane.parameters("real")
-    assert replace(nominal, wing="wind_tunnel", propwash="full") == real
-    assert (real.mass, real.span) == (0.075, 0.45)
-    published, model = airplane.parameters("published"), airplane.parameters("published_nominal")
-    assert (published.mass, published.span) == pytest.approx((0.1125, 0.3825))
-    assert (model.mass, model.span) == pytest.approx((0.09, 0.4275))
-    assert published.wing == model.wing == "flat_plate"
-    assert airplane.nominal_for["published"] == "published_nominal"
-    assert len({airplane.model_hash(name) for name in airplane.parameter_sets}) == 4
-
-
-def test_randomised_airplanes_vary_and_stay_possible(airplane):
-    rng = np.random.default_rng(2)
-    base = airplane.parameters("real")
-    drawn = [airplane.randomise(rng, "real", 0.2) for _ in range(200)]
-    for name in ("mass", "span", "air_density", "thrust_gain"):
-        factors = np.array([getattr(d, name) for d in drawn]) / getattr(base, name)
-        assert 0.8 <= factors.min() < 0.85 and 1.15 < factors.max() <= 1.2
-    inertias = np.array([d.inertia for d in drawn])
-    assert np.all(2.0 * inertias.max(axis=1) < inertias.sum(axis=1))
-    assert inertias.std(axis=0).min() > 0.0
-    assert all(d.wing == "wind_tunnel" for d in drawn)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"mass": 0.0}, "mass is 0.0; it must be a positive number"),
-        ({"span": 0.1}, "span is 0.1; it leaves nothing of the outboard wing"),
-        ({"inertia": (1.0, 1.0, 3.0)}, "inertia .* no body"),
-        ({"inertia": (1.0, 1.0)}, "inertia is .*; it must be 3 positive numbers"),
-        ({"effectiveness": (0.6, -0.8, 0.7)}, "effectiveness is .*; it must be 3 positive"),
-        ({"wing": "delta"}, "'delta'; use one of wind_tunnel, flat_plate"),
-        ({"propwash": "none"}, "'none'; use one of full, linear"),
-        ({"attitude_cost": "angle"}, "'angle'; use one of level, half_turn"),
-        ({"swapped_speed": 1}, "swapped_speed is 1; use true or false"),
-    ],
-)
-def test_parameters_that_are_not_physical_are_refused(airplane, change, message):
-    with pytest.raises(UserError, match=message):
-        AirplaneParameters(**{**asdict(airplane.parameters("real")), **change})
