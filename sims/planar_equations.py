@@ -69,6 +69,7 @@ def planar_equations(
     cos, sin, neg, reciprocal = num.cos, num.sin, num.neg, num.reciprocal
     absolute, less, maximum, minimum = num.abs, num.less, num.max, num.min
     size = links + FIRST
+    vector = wp.vec2d if kind is wp.float64 else wp.vec2
     numbers = wp.array(dtype=kind)
     matrix = wp.array2d(dtype=kind)
 
@@ -85,7 +86,7 @@ def planar_equations(
             return a
 
     @function
-    def turn(rotation: matrix, k: int, place: Any) -> tuple[kind, kind]:
+    def turn(rotation: matrix, k: int, place: vector) -> tuple[kind, kind]:
         """R_k a, as x and z, of a place on link k."""
         x = rotation[k, X] * place[X] + rotation[k, Z] * place[Z]
         z = rotation[k, X] * place[Z] - rotation[k, Z] * place[X]

@@ -93,6 +93,6 @@ def planar_scene(robot: PlanarRobot, dt: float) -> Scene:
         caption=caption,
         azimuth=90.0,
         elevation=-12.0,
-        distance=4.0,
+        distance=3.2,
         follow=True,
     )
