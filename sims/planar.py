@@ -45,7 +45,8 @@ class PlanarSystem(WarpSystem):
       beyond their range, growing over the first 0.05 rad so that torques stay continuous.
     * The motors' armature is added to the mass of the first link as well: it falls too slowly.
     * The mass matrix is computed once per control period, and 16 integration steps are taken.
-      Here both are done 64 times.
+      Here both are done 64 times, which leaves an error of 0.3 % of a period's motion on the real
+      ground (median of random actions; 1.5 % in the worst of 100 periods).
     """
 
     ROBOT: PlanarRobot

@@ -1,7 +1,17 @@
 """What the tests of planar robots compare with: MuJoCo, and sums over links in numpy."""
 
+from dataclasses import replace
+
 import mujoco
 import numpy as np
+
+
+def accelerations(system, parameters, states, actions):
+    """q'' of (x, z, pitch, joints) from one integration step, whose rates are rate + q'' dt."""
+    one = replace(parameters, substeps=1, mass_matrix_period=1)
+    after = system.model(one).step_float64(states, actions)
+    k = len(system.ROBOT.links) + 1
+    return (after - states)[..., k:] / system.dt
 
 
 def mjcf(robot, density=1000.0):
