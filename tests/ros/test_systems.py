@@ -1,0 +1,38 @@
+"""Systems of each kind through their shipped stack files: one with ends, one of MuJoCo, one ODE."""
+
+from pathlib import Path
+
+import pytest
+
+from deepilc import bringup, checkpoint, stack, up
+from deepilc.table import read_rows
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+
+TINY = (
+    "train.transitions=150",
+    "train.warmup_transitions=100",
+    "train.evaluation_episodes=1",
+    "train.updates_per_transition=0.05",
+    "train.batch_size=32",
+    "train.agent.critic_hidden=16",
+    "train.agent.actor_hidden=16",
+)
+
+
+@pytest.mark.parametrize("name", ["cartpole_sim", "dmc_cheetah_sim", "hopper_sim"])
+def test_stack_of_a_system_trains_to_its_end(ros_domain: int, tmp_path: Path, name: str) -> None:
+    chosen = stack.load(name, TINY)
+    folder = bringup.prepare(chosen, tmp_path / "run")
+    lines: list[str] = []
+    assert up.run(chosen, folder, report=lines.append, echo=True) == 0, "\n".join(lines)
+    _, metadata = checkpoint.load(folder.checkpoint)
+    assert metadata["system"] == chosen.train.system
+    assert metadata["updates"] > 0
+    assert metadata["without_jacobian"] == 0
+    assert metadata["invalid_jacobians"] < 0.02 * metadata["progress"]["number"]
+    rows = read_rows(folder.path / "episodes.csv")
+    assert [row["mode"] for row in rows].count("eval") == 2
+    assert {"warmup", "eval"} <= {row["mode"] for row in rows}
+    assert max(int(row["transitions"]) for row in rows) >= 150
+    assert "Traceback" not in "".join(lines)
