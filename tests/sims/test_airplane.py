@@ -257,6 +257,19 @@ def test_exact_jacobians_agree_with_float64_differences(airplane, rng, name):
         assert np.median(error) < 2e-6 and np.quantile(error, 0.97) < 1e-3
 
 
+def test_jacobian_in_still_air_is_invalid_rather_than_made_up(airplane):
+    """Where no wind meets a surface it has no angle of attack, and no slope of one."""
+    state = np.zeros((2, 12), np.float32)
+    state[1, 6] = 0.1
+    action = np.tile(np.array([0.0, 106.0, 106.0, 106.0], np.float32), (2, 1))
+    for name in ("nominal", "real"):
+        after = airplane.model(name).step(state, action)
+        assert np.isfinite(after).all()
+        got = airplane.model(name).linearize(state, action, after)
+        np.testing.assert_array_equal(got.valid, [False, True])
+        assert not got.A[0].any() and not got.r_s[0].any()
+
+
 @pytest.mark.parametrize("name", ["nominal", "real"])
 def test_jacobian_agrees_with_differences_of_the_independent_implementation(
     airplane, reference, name
