@@ -79,7 +79,8 @@ class AirplaneParameters:
             (taken as they are they give a lift coefficient of -2112 at -90 degrees).
             "flat_plate": lift 6 a, drag 0.05 + a^2, up to 90 degrees.
         propwash: Speed that the propeller adds to the air at inboard wing and tail. "full": a power
-            law of the throttle while the motor turns; "linear": 0.06 m/s per count.
+            law of the throttle while the motor turns, which begins at 24 counts with 1.6 m/s;
+            "linear": 0.06 m/s per count.
         negative_thrust: Whether the linear law of thrust holds below 24 counts too, where the
             propeller would push backwards; a motor that stands still does not. (Published code.)
         swapped_speed: Whether the left outboard section takes its angle of attack with the forward
