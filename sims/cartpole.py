@@ -149,8 +149,9 @@ class Cartpole(SwingUp):
         low = value < FLOOR
         if published_ends:
             return value, slope, low
-        slope = np.where(low[..., None], 0.0, slope)
-        return np.maximum(value, FLOOR), slope, np.zeros_like(low)
+        if low.any():
+            value, slope = np.maximum(value, FLOOR), np.where(low[..., None], 0.0, slope)
+        return value, slope, np.zeros_like(low)
 
     def scene(self) -> "Scene":
         """Cart and pole on their rail; the ring is where the pole's end should come to rest."""

@@ -88,6 +88,8 @@ class SwingUp(WarpSystem):
         parameters: Any = None,
     ) -> np.ndarray:
         """True where the next state is not finite, and at the published ends in sets with them."""
+        if not self._published(parameters):
+            return super().terminated(state, action, next_state, parameters)
         return self._outcome(next_state, parameters)[2]
 
     def align(self, state: np.ndarray, reference: np.ndarray) -> np.ndarray:
@@ -97,6 +99,9 @@ class SwingUp(WarpSystem):
             aligned[..., i] = angles.nearest(state[..., i], reference[..., i])
         return aligned
 
+    def _published(self, parameters: Any) -> bool:
+        return parameters is not None and self.resolve(parameters).published_ends
+
     def _outcome(
         self, next_state: np.ndarray, parameters: Any
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -104,9 +109,15 @@ class SwingUp(WarpSystem):
 
         float64 also for float32 states, so that results do not depend on the size of the batch.
         """
-        published = parameters is not None and self.resolve(parameters).published_ends
         finite = np.isfinite(next_state).all(axis=-1)
-        whole = np.where(finite[..., None], next_state, 0.0).astype(np.float64)
-        value, slope, ended = self.outcome(whole, published)
-        ended = ended | ~finite
-        return np.where(finite, value, self.WORST), np.where(ended[..., None], 0.0, slope), ended
+        whole = next_state.astype(np.float64)
+        if not finite.all():
+            whole[~finite] = 0.0
+        value, slope, ended = self.outcome(whole, self._published(parameters))
+        if ended.any() or not finite.all():
+            ended = ended | ~finite
+            value, slope = (
+                np.where(finite, value, self.WORST),
+                np.where(ended[..., None], 0.0, slope),
+            )
+        return value, slope, ended
