@@ -108,12 +108,12 @@ class QuadrotorParameters(ABC):
         return (self.mass * GRAVITY / 4.0 - self.thrust_offset) / self.thrust_per_action
 
 
-Quadrotor = TypeVar("Quadrotor", bound=QuadrotorParameters)
+Vehicle = TypeVar("Vehicle", bound=QuadrotorParameters)
 
 
 def randomise(
-    rng: np.random.Generator, base: Quadrotor, fraction: float, low: float, high: float
-) -> Quadrotor:
+    rng: np.random.Generator, base: Vehicle, fraction: float, low: float, high: float
+) -> Vehicle:
     """A copy with every physical parameter times its own U(1 - fraction, 1 + fraction).
 
     Vehicles that cannot hover within the action bounds are drawn again: nothing can be learned
