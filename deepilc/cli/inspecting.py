@@ -12,7 +12,11 @@ from deepilc.errors import UserError
 
 PANEL = "Look closer"
 PICTURED_TASKS = ("gym:Walker2d-v5",)  # beside the systems of the package
-JACOBIANS = {"exact": "exact", "finite_difference": "differences"}
+JACOBIANS = {"exact": "exact", "finite_difference": "by differences"}
+OTHERS = {
+    "gym:TASK": "a MuJoCo task of gymnasium, as gym:HalfCheetah-v5",
+    "FILE.py:NAME": "a system of your own; see docs/add-a-system.md",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -161,28 +165,20 @@ def _engine(system: Any) -> str:
 
 def _list(all_systems: list[Any]) -> None:
     from rich.console import Console
-    from rich.table import Column, Table
+    from rich.padding import Padding
 
-    table = Table(Column("system", no_wrap=True), "n", "m", "dt (s)", "steps", "engine")
-    for column in ("Jacobians", "parameter sets", "what it is"):
-        table.add_column(column)
-    for system in all_systems:
-        table.add_row(
-            system.name,
-            str(len(system.state.names)),
-            str(len(system.action.names)),
-            f"{system.dt:.3g}",
-            str(system.horizon),
-            _engine(system),
-            JACOBIANS[system.methods[0]],
-            ", ".join(system.parameter_sets),
-            system.description,
-        )
     console = Console(highlight=False)
-    console.print(table)
+    width = max(len(system.name) for system in all_systems) + 2
+    for system in all_systems:
+        sizes = f"states {system.state.size:>2}, actions {system.action.size}"
+        times = f"{system.horizon:>4} steps of {1e3 * system.dt:.4g} ms"
+        how = f"{_engine(system)}, Jacobians {JACOBIANS[system.methods[0]]}"
+        console.print(f"[bold]{system.name:<{width}}[/bold]{sizes}, {times}")
+        for line in (system.description, how, f"sets {', '.join(system.parameter_sets)}"):
+            console.print(Padding(line, (0, 0, 0, 4)))
     console.print("Wherever a system is named, these do too:")
-    console.print("  gym:TASK      a MuJoCo task of gymnasium, as gym:HalfCheetah-v5", markup=False)
-    console.print("  FILE.py:NAME  one of your own; docs/add-a-system.md", markup=False)
+    for name, what in OTHERS.items():
+        console.print(f"    {name:<14}{what}", markup=False)
 
 
 def _detail(system: Any) -> None:
