@@ -11,9 +11,11 @@ fourth order per control period in float32 and float64, and the exact Jacobian o
 numbers (`sims.dual`).
 
 The derivative may use + - * / ** and comparisons, `if`, the functions abs, atan2, clamp, cos, exp,
-max, min, sin, sqrt, tanh and where of Warp, and call other functions of scalars that keep to these
-rules. In max and min the second argument, and in clamp the bounds, are constants or parameters.
-Literals have the precision of float32: numbers such as 9.81 belong into the parameters.
+max, min, sin, sqrt, tanh and where of Warp, and call other functions of scalars by their names, if
+these keep to the same rules. In max and min the second argument, and in clamp the bounds, are
+constants or parameters. A variable keeps its kind: what `if` changes into something that depends on
+the state has to depend on it before, else `wp.where` is the way. Literals have the precision of
+float32: numbers such as 9.81 belong into the parameters.
 
 What Warp compiles is Python source that is made here: the translated derivative, and kernels with
 as many coordinates as the system has.
@@ -152,7 +154,7 @@ def _language(num: Numbers) -> dict[str, Any]:
 
 
 class _Operators(ast.NodeTransformer):
-    """Rewrites what Warp does not let us define for duals: -a, comparisons, whole literals."""
+    """Rewrites what Warp does not let us define for duals: -a, comparisons, whole numbers."""
 
     def visit_Return(self, node: ast.Return) -> ast.AST:
         self.generic_visit(node)
@@ -166,10 +168,8 @@ class _Operators(ast.NodeTransformer):
             return _call("neg", node.operand)
         return node
 
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        self.generic_visit(node)
-        node.left, node.right = _real(node.left), _real(node.right)
-        return node
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        return ast.Constant(float(node.value)) if type(node.value) is int else node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         if not isinstance(node.target, ast.Name):
@@ -181,7 +181,7 @@ class _Operators(ast.NodeTransformer):
         self.generic_visit(node)
         if len(node.ops) > 1:
             return node
-        left, right, operator = _real(node.left), _real(node.comparators[0]), node.ops[0]
+        left, right, operator = node.left, node.comparators[0], node.ops[0]
         if isinstance(operator, ast.Lt):
             return _call("less", left, right)
         if isinstance(operator, ast.Gt):
@@ -195,12 +195,6 @@ class _Operators(ast.NodeTransformer):
 
 def _call(name: str, *arguments: ast.expr) -> ast.Call:
     return ast.Call(ast.Name(name, ast.Load()), list(arguments), [])
-
-
-def _real(node: ast.expr) -> ast.expr:
-    if isinstance(node, ast.Constant) and type(node.value) is int:
-        return ast.Constant(float(node.value))
-    return node
 
 
 def _translated(function: Any, num: Numbers, module: str) -> Any:

@@ -75,11 +75,13 @@ def hardened(x, p):
 
 
 def everything(x, y, angle, u, v, p):
-    pull = 2 * spring(x, p) + wp.min(u, p.bound) - wp.max(v, 0.25)
+    pull = -(-2 * spring(x, p)) + wp.min(u, p.bound) - wp.max(v, 0.25)
     pull -= wp.clamp(y, -p.bound, p.bound) / 4
     if y > 0.5 and not x >= y:
         pull *= -x
-    wave = wp.sin(angle) * cos(angle) + wp.tanh(y) - wp.exp(-(x * x)) + wp.sqrt(1 + y**2)
+    wave = (
+        wp.sin(angle) * cos(angle) + wp.tanh(wp.max(y, -1)) - wp.exp(-(x * x)) + wp.sqrt(1 + y**2)
+    )
     turned = wp.where(wp.abs(u) <= p.bound, wp.atan2(y, 2 + x * x), u * v)
     return pull, wave + u * v, turned + y
 
@@ -91,7 +93,7 @@ def everything_in_numpy(z, p):
     pull -= np.clip(y, -p.bound, p.bound) / 4.0
     if y > 0.5 and x < y:
         pull *= -x
-    wave = np.sin(angle) * np.cos(angle) + np.tanh(y) - np.exp(-x * x) + np.hypot(1.0, y)
+    wave = np.sin(angle) * np.cos(angle) + np.tanh(max(y, -1.0)) - np.exp(-x * x) + np.hypot(1.0, y)
     turned = np.arctan2(y, 2.0 + x * x) if abs(u) <= p.bound else u * v
     return np.array([pull, wave + u * v, turned + y, 0.0, 0.0])
 
