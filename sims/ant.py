@@ -42,9 +42,9 @@ class AntFactors(MujocoFactors):
     Attributes:
         contact_stiffness: Of the floor. Contacts stay critically damped, so that their time
             constant (0.045 s at 1) goes with its inverse root, and damping with its root. At 1
-            they are as soft as in the paper's simulator, whose 4e4 N/m under a quarter of the ant
-            would swing at 30 rad/s; softer contacts give Jacobians of smaller norm. Beyond 29
-            MuJoCo keeps the time constant at two timesteps.
+            a standing ant sinks in as far as on 4 springs of 4e4 N/m, at 5 as on 2e5 N/m, the
+            numbers of the paper's simulator. Beyond 29 MuJoCo keeps the time constant at two
+            timesteps.
     """
 
     contact_stiffness: float = 1.0
