@@ -114,6 +114,13 @@ TASKS = {
 }
 
 
+# Colours of floor and sky in the tasks' MJCFs, and those of the other systems' pictures.
+_COLOURS = {
+    'rgb1="0 0 0" rgb2="0.8 0.8 0.8"': 'rgb1="0.93 0.93 0.97" rgb2="1 1 1"',
+    'rgb1="1 1 1" rgb2="0 0 0"': 'rgb1="0.62 0.76 0.92" rgb2="0.93 0.96 0.99"',
+    'rgb1=".4 .5 .6" rgb2="0 0 0"': 'rgb1="0.62 0.76 0.92" rgb2="0.93 0.96 0.99"',
+    'reflectance="0.5"': 'reflectance="0"',
+}
 _SURROUNDINGS = """
 <asset><texture type="skybox" builtin="gradient" rgb1="0.62 0.76 0.92" rgb2="0.93 0.96 0.99"
   width="64" height="384"/></asset>
@@ -294,7 +301,7 @@ class GymTask(MujocoSystem):
         return by_state, by_action
 
     def scene(self) -> Scene:
-        """The task's own MJCF from the side, without shadows, which take long to draw.
+        """The task's own MJCF from the side in light colours; shadows take long to draw.
 
         The pendulum's has no surroundings; it gets a floor and a sky.
         """
@@ -302,6 +309,8 @@ class GymTask(MujocoSystem):
         extra = '<visual><quality shadowsize="0"/></visual>'
         if not self._task.runner:
             extra += _SURROUNDINGS
+        for theirs, ours in _COLOURS.items():
+            xml = xml.replace(theirs, ours)
         xml = xml.replace("</mujoco>", f"{extra}</mujoco>")
         if self._task.runner:
             height = 0.6 if self._task.start_height == 0.0 else 0.9

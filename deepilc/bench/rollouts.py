@@ -43,8 +43,8 @@ def random_transitions(
             found.append((state, action, after))
         ended = system.terminated(state, action, after, task)
         state = after.copy()
-        for row in np.flatnonzero(ended):
+        for row in map(int, np.flatnonzero(ended)):
             state[row] = system.reset(rng, parameters)
-            simulation.begin(int(row), state[row])
+            simulation.begin(row, state[row])
     states, actions, nexts = (np.concatenate(column)[:count] for column in zip(*found, strict=True))
     return states, actions, nexts

@@ -46,8 +46,8 @@ def _rate(name: str, parameters: str, batch: int, seconds: float) -> float:
 
     env = SystemVectorEnv(batch, name, parameters)
     rng = np.random.default_rng(0)
-    space = env.single_action_space
-    actions = rng.uniform(space.low, space.high, (DRAWN, batch, *space.shape)).astype(np.float32)
+    space = env.system.action
+    actions = rng.uniform(space.low, space.high, (DRAWN, batch, space.size)).astype(np.float32)
     env.reset(seed=0)
     env.step(actions[0])
     calls, begin = 0, time.perf_counter()

@@ -11,7 +11,7 @@ from deepilc.cli.text import add_command
 from deepilc.errors import UserError
 
 PANEL = "Look closer"
-PICTURED_TASKS = ("gym:Walker2d-v5",)  # beside the systems of the package
+PICTURED_TASKS = ("gym:HalfCheetah-v5", "gym:Walker2d-v5")  # beside the systems of the package
 JACOBIANS = {"exact": "exact", "finite_difference": "by differences"}
 OTHERS = {
     "gym:TASK": "a MuJoCo task of gymnasium, as gym:HalfCheetah-v5",
