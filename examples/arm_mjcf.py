@@ -37,7 +37,8 @@ arm = MjcfSystem(
     dt=0.04,
     start={"shoulder": (-0.4, 0.4), "elbow": (-1.0, 1.0)},
     parameters={"nominal": {}, "real": {"mass": 1.2, "damping": 0.7}},
-    sizes={"shoulder_rate": 3.0, "elbow_rate": 5.0},
+    wrap=["shoulder", "elbow"],  # angles within half a turn
+    sizes={"shoulder_rate": 3.0, "elbow_rate": 5.0},  # typical
     horizon=100,
     description="Arm of two links that has to hold its tip at a point",
 )
