@@ -11,16 +11,8 @@ import numpy as np
 
 from sims.errors import UserError
 from sims.finite_difference import FiniteDifferenceModel
-from sims.own_task import (
-    OwnSystem,
-    Task,
-    action_space,
-    called,
-    numbers,
-    parameter_sets,
-    source_hash,
-    state_space,
-)
+from sims.own_checks import called, numbers, source_hash
+from sims.own_task import OwnSystem, Task, action_space, parameter_sets, state_space
 
 Step = Callable[[np.ndarray, np.ndarray, Any], Any]
 

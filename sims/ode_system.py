@@ -15,14 +15,8 @@ import numpy as np
 
 from sims.errors import UserError
 from sims.model import METHODS
-from sims.own_task import (
-    OwnSystem,
-    Task,
-    action_space,
-    parameter_sets,
-    source_hash,
-    state_space,
-)
+from sims.own_checks import source_hash
+from sims.own_task import OwnSystem, Task, action_space, parameter_sets, state_space
 from sims.warp_system import WarpSystem
 
 if TYPE_CHECKING:

@@ -7,12 +7,10 @@ given is tried on a few states before anything runs, so that a mistake is report
 
 import hashlib
 import inspect
-import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -20,67 +18,12 @@ import numpy as np
 
 from sims import angles
 from sims.errors import UserError
+from sims.own_checks import called, numbers, text_hash
 from sims.system import Space, System
 
 PROBES = 6
 Reward = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]
 Start = Mapping[str, float | tuple[float, float]] | Callable[[np.random.Generator, Any], Any]
-
-
-def numbers(value: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
-    """`value` as float64 numbers of a shape.
-
-    Raises:
-        UserError: It is something else; the message calls it `what`.
-    """
-    try:
-        array = np.asarray(value)
-        if array.dtype == object or array.dtype.kind not in "fiub":
-            raise TypeError
-        array = array.astype(np.float64)
-    except (TypeError, ValueError):
-        kind = type(value).__name__
-        raise UserError(f"{what} gives a {kind} that is no array of numbers") from None
-    if array.shape != shape:
-        raise UserError(f"{what} gives shape {array.shape}; it must be {shape}")
-    return array
-
-
-def called(function: Callable[..., Any], what: str, *arguments: Any) -> Any:
-    """`function(*arguments)`.
-
-    Raises:
-        UserError: It raises; the message says where.
-    """
-    try:
-        return function(*arguments)
-    except UserError:
-        raise
-    except Exception as error:
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name}, line {place.lineno}"
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise UserError(f"{what} fails with {reason} ({where})") from error
-
-
-def text_hash(*functions: Callable[..., Any] | None) -> str:
-    """SHA-256 of the text of functions; of their names where there is none."""
-    texts = []
-    for each in functions:
-        try:
-            texts.append(inspect.getsource(each) if each is not None else "")
-        except (TypeError, OSError):
-            texts.append(getattr(each, "__qualname__", type(each).__name__))
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
-
-
-def source_hash(function: Callable[..., Any]) -> str:
-    """SHA-256 of the file that defines a function; of its name where there is no file."""
-    try:
-        content = Path(inspect.getsourcefile(function) or "").read_bytes()
-    except (TypeError, OSError):
-        content = repr(getattr(function, "__qualname__", type(function))).encode()
-    return hashlib.sha256(content).hexdigest()
 
 
 def state_space(coordinates: Mapping[str, str | tuple[str, float]]) -> Space:
@@ -123,14 +66,15 @@ def action_space(coordinates: Mapping[str, tuple[str, float, float]]) -> Space:
             raise UserError(
                 f"action {name!r} is {entry!r}; give (unit, low, high) with finite low < high"
             )
-    low, high = (np.array([e[i] for e in coordinates.values()], np.float64) for i in (1, 2))
+    lows = np.array([entry[1] for entry in coordinates.values()], np.float64)
+    highs = np.array([entry[2] for entry in coordinates.values()], np.float64)
     return Space(
         names=tuple(coordinates),
-        units=tuple(unit for unit, _, _ in coordinates.values()),
-        low=low,
-        high=high,
-        center=0.5 * (low + high),
-        scale=0.5 * (high - low),
+        units=tuple(entry[0] for entry in coordinates.values()),
+        low=lows,
+        high=highs,
+        center=0.5 * (lows + highs),
+        scale=0.5 * (highs - lows),
     )
 
 
@@ -307,11 +251,9 @@ class OwnSystem(System):
         return np.where(self._wrapped, near, state).astype(state.dtype)
 
     @cached_property
-    def _limits(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Lowest and highest start of every coordinate; None where a function draws it."""
+    def _limits(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest and highest start of every coordinate, where no function draws it."""
         start = self.task.start
-        if callable(start):
-            return None
         if not isinstance(start, Mapping):
             raise UserError(f"start is {start!r}; give numbers or (low, high) by name")
         _known(self.state, start, "start")
@@ -329,14 +271,13 @@ class OwnSystem(System):
     ) -> np.ndarray:
         """Draws start states as the task says; see `System.reset`."""
         rows = 1 if count is None else count
-        if self._limits is not None:
-            low, high = self._limits
-            states = rng.uniform(low, high, (rows, self.state.size))
-        else:
+        start, shape = self.task.start, (self.state.size,)
+        if callable(start):
             resolved = self.resolve(parameters)
-            shape = (self.state.size,)
-            drawn = [called(self.task.start, "start", rng, resolved) for _ in range(rows)]  # type: ignore[arg-type]
+            drawn = [called(start, "start", rng, resolved) for _ in range(rows)]
             states = np.stack([numbers(each, shape, "start") for each in drawn])
+        else:
+            states = rng.uniform(*self._limits, (rows, *shape))
         result = self.wrapped(states).astype(np.float32)
         return result[0] if count is None else result
 

@@ -1,0 +1,68 @@
+"""What is called and what comes back, for systems of your own: every mistake in one line."""
+
+import hashlib
+import inspect
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sims.errors import UserError
+
+
+def numbers(value: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
+    """`value` as float64 numbers of a shape.
+
+    Raises:
+        UserError: It is something else; the message calls it `what`.
+    """
+    try:
+        array = np.asarray(value)
+        if array.dtype == object or array.dtype.kind not in "fiub":
+            raise TypeError
+        array = array.astype(np.float64)
+    except (TypeError, ValueError):
+        kind = type(value).__name__
+        raise UserError(f"{what} gives a {kind} that is no array of numbers") from None
+    if array.shape != shape:
+        raise UserError(f"{what} gives shape {array.shape}; it must be {shape}")
+    return array
+
+
+def called(function: Callable[..., Any], what: str, *arguments: Any) -> Any:
+    """`function(*arguments)`.
+
+    Raises:
+        UserError: It raises; the message says where.
+    """
+    try:
+        return function(*arguments)
+    except UserError:
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}, line {place.lineno}"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"{what} fails with {reason} ({where})") from error
+
+
+def text_hash(*functions: Callable[..., Any] | None) -> str:
+    """SHA-256 of the text of functions; of their names where there is none."""
+    texts = []
+    for each in functions:
+        try:
+            texts.append(inspect.getsource(each) if each is not None else "")
+        except (TypeError, OSError):
+            texts.append(getattr(each, "__qualname__", type(each).__name__))
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def source_hash(function: Callable[..., Any]) -> str:
+    """SHA-256 of the file that defines a function; of its name where there is no file."""
+    try:
+        content = Path(inspect.getsourcefile(function) or "").read_bytes()
+    except (TypeError, OSError):
+        content = repr(getattr(function, "__qualname__", type(function))).encode()
+    return hashlib.sha256(content).hexdigest()
