@@ -21,6 +21,7 @@ import numpy as np
 
 from sims import mrp
 from sims.errors import UserError
+from sims.mujoco_factors import compile_mjcf
 from sims.quadrotor_parameters import GRAVITY, Row, randomise
 from sims.rexquadrotor_parameters import PARAMETER_SETS, Parameters
 
@@ -138,7 +139,7 @@ class _Vehicle:
 
         self._mujoco = mujoco
         self.parameters = parameters
-        self._model = mujoco.MjModel.from_xml_string(mjcf(parameters, dt))
+        self._model = compile_mjcf(mjcf(parameters, dt))
         self._data = mujoco.MjData(self._model)
         half_density = 0.5 * parameters.air_density * parameters.drag_coefficient
         self._drag = half_density * np.array(parameters.drag_areas)

@@ -221,3 +221,17 @@ def test_naming_the_world_does_not_load_mujoco():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+def test_many_environments_give_what_one_gives_also_what_is_hidden(rng):
+    from sims.env import SystemEnv, SystemVectorEnv
+
+    many = SystemVectorEnv(3, "rexquadrotor", "mujoco", randomise=0.1)
+    one = SystemEnv("rexquadrotor", "mujoco", randomise=0.1)
+    states, state = many.reset(seed=5)[0], one.reset(seed=6)[0]
+    for _ in range(15):
+        np.testing.assert_array_equal(states[1], state)
+        actions = rng.uniform(11.5, 13.5, (3, 4)).astype(np.float32)
+        states, rewards, *_ = many.step(actions)
+        state, reward, *_ = one.step(actions[1])
+        assert rewards[1] == pytest.approx(reward, rel=1e-6)
