@@ -12,23 +12,30 @@ import numpy as np
 from sims.errors import UserError
 
 
-def numbers(value: Any, shape: tuple[int, ...], what: str) -> np.ndarray:
+def numbers(value: Any, shape: tuple[int, ...], what: str, double: bool = True) -> np.ndarray:
     """`value` as float64 numbers of a shape.
 
+    Args:
+        value: What a function gave.
+        shape: Shape that it must have.
+        what: What the message calls it.
+        double: Whether single precision is refused, since differences of it are noise.
+
     Raises:
-        UserError: It is something else; the message calls it `what`.
+        UserError: It is something else.
     """
     try:
         array = np.asarray(value)
         if array.dtype == object or array.dtype.kind not in "fiub":
             raise TypeError
-        array = array.astype(np.float64)
     except (TypeError, ValueError):
         kind = type(value).__name__
         raise UserError(f"{what} gives a {kind} that is no array of numbers") from None
+    if double and array.dtype in (np.float16, np.float32):
+        raise UserError(f"{what} gives {array.dtype}; its differences are noise: use float64")
     if array.shape != shape:
         raise UserError(f"{what} gives shape {array.shape}; it must be {shape}")
-    return array
+    return array.astype(np.float64)
 
 
 def called(function: Callable[..., Any], what: str, *arguments: Any) -> Any:

@@ -275,7 +275,7 @@ class OwnSystem(System):
         if callable(start):
             resolved = self.resolve(parameters)
             drawn = [called(start, "start", rng, resolved) for _ in range(rows)]
-            states = np.stack([numbers(each, shape, "start") for each in drawn])
+            states = np.stack([numbers(each, shape, "start", double=False) for each in drawn])
         else:
             states = rng.uniform(*self._limits, (rows, *shape))
         result = self.wrapped(states).astype(np.float32)
