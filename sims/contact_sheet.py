@@ -22,10 +22,16 @@ HEAD = 26  # pixels, height of a tile's title
 GAP = 6
 COLUMNS = 4
 SHARPNESS = 2  # drawn larger by this and scaled down: smooth edges
-COLOURS = 256
 
-# Start states that show something: most of those of dmc_hopper lie on the floor.
-SEED, SEEDS = 0, {"dmc_hopper": 33}
+# Seeds whose start states show what the task is about; most of dmc_hopper's lie on the floor.
+SEEDS = {
+    "cartpole": 4,
+    "acrobot": 3,
+    "rexquadrotor": 2,
+    "quadrotor_plus": 3,
+    "airplane": 3,
+    "dmc_hopper": 33,
+}
 SECONDS = 3.0  # longest episode to search
 KNOT = 0.12  # s between the actions that are searched for; those between are interpolated
 ROWS = 160  # sequences per round
@@ -37,8 +43,9 @@ ELITE = 0.1  # share of a round that the next one is drawn around
 SPREAD, LEAST = 0.6, (0.2, 0.005)
 
 SHOWN = 0.8  # of an episode that ends before its time
-GHOSTS = 4
-NEAREST, BODY = 2.6, 2.0  # m: least distance of the camera; room for what moves around its focus
+GHOSTS = 4  # earlier moments in a tile
+NEAREST = 1.1  # least distance of a following camera, in units of the scene's
+BODY = 2.0  # m, room for what moves around its focus
 STRIDE = 1.0  # m between two moments of what moves; what stays gets them in equal times
 
 
@@ -66,13 +73,13 @@ def draw(
     sheet = Image.new("RGB", (columns * width + GAP, lines * height + GAP), "white")
     for index, (system, scene) in enumerate(zip(systems, scenes, strict=True)):
         report(f"{index + 1}/{len(systems)}: {system.name}")
-        states = episode(system, seed=SEEDS.get(system.name, SEED))
+        states = episode(system, seed=SEEDS.get(system.name, 0))
         if len(states) <= _steps(system):  # it ends early: what falls is shown on its way
             states = states[: round(SHOWN * len(states))]
         tile = _tile(system, scene, states)
         place = (GAP + index % columns * width, GAP + index // columns * height)
         sheet.paste(tile, place)
-    sheet.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    sheet.save(path, optimize=True)
 
 
 def episode(system: System, parameters: str = "real", seed: int = 0) -> np.ndarray:
@@ -158,7 +165,7 @@ def _tile(system: System, scene: Scene, states: np.ndarray) -> Image.Image:
             points = points[moments]
             renderer.look_at(points)
             size = float(np.linalg.norm(np.ptp(points, axis=0)))
-            renderer.camera.distance = max(NEAREST, size + BODY)
+            renderer.camera.distance = max(NEAREST * scene.distance, size + BODY)
         else:
             renderer.look_at(points)
         picture = renderer.frame(states[: moments[-1] + 1], moments[:-1])

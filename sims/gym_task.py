@@ -116,7 +116,8 @@ TASKS = {
 
 # Colours of floor and sky in the tasks' MJCFs, and those of the other systems' pictures.
 _COLOURS = {
-    'rgb1="0 0 0" rgb2="0.8 0.8 0.8"': 'rgb1="0.93 0.93 0.97" rgb2="1 1 1"',
+    'rgb1="0 0 0" rgb2="0.8 0.8 0.8"': 'rgb1="0.92 0.93 0.94" rgb2="1 1 1"',
+    'rgba="0.8 0.9 0.8 1"': 'rgba="0.68 0.71 0.74 1"',
     'rgb1="1 1 1" rgb2="0 0 0"': 'rgb1="0.62 0.76 0.92" rgb2="0.93 0.96 0.99"',
     'rgb1=".4 .5 .6" rgb2="0 0 0"': 'rgb1="0.62 0.76 0.92" rgb2="0.93 0.96 0.99"',
     'reflectance="0.5"': 'reflectance="0"',
