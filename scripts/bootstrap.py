@@ -288,7 +288,7 @@ def steps() -> list[tuple[str, str, Callable[[], None], Callable[[], str]]]:
         ),
         (
             "kernels",
-            "compiling the Warp kernels (about a minute)",
+            "compiling the Warp kernels (half a minute)",
             fill_kernel_cache,
             lambda: digest([ROOT / "sims"], stamp("packages")),
         ),
