@@ -144,7 +144,7 @@ def rollout(policy: Policy, system: System, parameters: str, start: np.ndarray) 
 
 def _animate(folder: Path, system: System, evaluations: Evaluations) -> str:
     """The start state with the median gain, so neither the best nor the worst is shown."""
-    from sims.animation import render_episodes
+    from sims.pictures.animation import render_episodes
 
     run = RunFolder.resume(folder / "finetune")
     parameters = run.read_config()["parameters"]

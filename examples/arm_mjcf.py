@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sims.mjcf_system import MjcfSystem
+from sims.own.mjcf_system import MjcfSystem
 
 TARGET = np.array([0.5, 0.5])  # m, forward and up; the site in arm.xml
 

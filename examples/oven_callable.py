@@ -8,7 +8,7 @@ nominal one, of which the Jacobians are.
 
 import numpy as np
 
-from sims.callable_system import CallableSystem
+from sims.own.callable_system import CallableSystem
 
 TARGET, OUTSIDE = 180.0, 20.0  # degrees Celsius
 RADIATION = 5.67e-8 * 0.1  # W/K^4: the law of Stefan and Boltzmann, 0.1 m^2 of black surface

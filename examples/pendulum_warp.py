@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import warp as wp
 
-from sims.ode_system import OdeSystem
+from sims.own.ode_system import OdeSystem
 
 
 def derivative(angle: Any, rate: Any, torque: Any, p: Any) -> Any:

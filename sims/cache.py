@@ -22,8 +22,8 @@ from typing import Any
 import warp as wp
 
 from sims import registry
+from sims.engines.warp_system import WarpSystem
 from sims.errors import UserError
-from sims.warp_system import WarpSystem
 
 
 @cache

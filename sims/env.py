@@ -119,7 +119,7 @@ class SystemEnv(gymnasium.Env):
         if self._state is None:
             raise gymnasium.error.ResetNeeded("call reset() before render()")
         if self._renderer is None:
-            from sims.render import Renderer
+            from sims.pictures.render import Renderer
 
             self._renderer = Renderer(self.system.scene(), *RENDER_SIZE)
         return self._renderer.frame(np.array(self._passed, np.float64))

@@ -12,16 +12,16 @@ from sims.errors import UserError
 from sims.system import System
 
 CLASSES = {
-    "cartpole": "sims.cartpole:Cartpole",
-    "acrobot": "sims.acrobot:Acrobot",
-    "rexquadrotor": "sims.rexquadrotor:RexQuadrotor",
-    "quadrotor_plus": "sims.quadrotor_plus:QuadrotorPlus",
-    "airplane": "sims.airplane:Airplane",
-    "hopper": "sims.hopper:Hopper",
-    "halfcheetah": "sims.halfcheetah:HalfCheetah",
-    "ant": "sims.ant:Ant",
-    "dmc_cheetah": "sims.dmc_cheetah:DmcCheetah",
-    "dmc_hopper": "sims.dmc_hopper:DmcHopper",
+    "cartpole": "sims.systems.cartpole:Cartpole",
+    "acrobot": "sims.systems.acrobot:Acrobot",
+    "rexquadrotor": "sims.systems.rexquadrotor:RexQuadrotor",
+    "quadrotor_plus": "sims.systems.quadrotor_plus:QuadrotorPlus",
+    "airplane": "sims.systems.airplane:Airplane",
+    "hopper": "sims.systems.hopper:Hopper",
+    "halfcheetah": "sims.systems.halfcheetah:HalfCheetah",
+    "ant": "sims.systems.ant:Ant",
+    "dmc_cheetah": "sims.systems.dmc_cheetah:DmcCheetah",
+    "dmc_hopper": "sims.systems.dmc_hopper:DmcHopper",
 }
 GYM = "gym:"
 # what has been loaded from a file, by the name that it gave itself
@@ -76,7 +76,7 @@ def _built_in(name: str) -> System:
 
 @cache
 def _gym_task(task: str) -> System:
-    from sims.gym_task import GymTask
+    from sims.systems.gym_task import GymTask
 
     return GymTask(task)
 

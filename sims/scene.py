@@ -1,4 +1,4 @@
-"""How states of a system become a picture: data and three functions, drawn by `sims.render`."""
+"""How states become a picture: data and three functions, drawn by `sims.pictures.render`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

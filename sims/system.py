@@ -191,7 +191,7 @@ class System(ABC):
         Returns:
             dr/dnext_state (..., n) and dr/daction (..., m); zero for terminal transitions.
         """
-        from sims.finite_difference import reward_differences
+        from sims.engines.finite_difference import reward_differences
 
         return reward_differences(self, state, action, next_state, parameters)
 

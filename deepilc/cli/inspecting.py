@@ -134,7 +134,7 @@ def bench(
 
 
 def _draw(names: list[str], path: Path) -> None:
-    from sims import contact_sheet
+    from sims.pictures import contact_sheet
 
     if not path.absolute().parent.is_dir():
         raise UserError(f"folder {path.parent} does not exist; make it or give another --picture")
@@ -155,8 +155,8 @@ def _described(system: Any) -> dict[str, Any]:
 
 
 def _engine(system: Any) -> str:
-    from sims.mujoco_system import MujocoSystem
-    from sims.warp_system import WarpSystem
+    from sims.engines.mujoco_system import MujocoSystem
+    from sims.engines.warp_system import WarpSystem
 
     if isinstance(system, WarpSystem):
         return "Warp"

@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from deepilc.cli.app import run
-from sims import registry, render
+from sims import registry
 from sims.errors import UserError
+from sims.pictures import render
 
 
 def call(capsys, *arguments: str) -> str:
@@ -52,7 +53,7 @@ def test_picture_has_a_tile_per_system(capsys, tmp_path, monkeypatch):
         render.backend()
     except UserError as error:
         pytest.skip(str(error))
-    from sims import contact_sheet
+    from sims.pictures import contact_sheet
 
     monkeypatch.setattr(contact_sheet, "BUDGET", 20_000)
     file = tmp_path / "two.png"

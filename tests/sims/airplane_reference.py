@@ -8,7 +8,7 @@ import copy
 
 import numpy as np
 
-from sims import mrp
+from sims.bodies import mrp
 
 FLIP = np.diag([1.0, -1.0, -1.0])  # forward-left-up to forward-right-down, and back
 LIFT = [-9.7818852975564, 38.779513049043175, -52.38849948994014, 19.26614121486308]

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from sims import mrp
-from sims.mujoco_factors import MujocoFactors
-from sims.mujoco_state import Layout
-from sims.mujoco_system import METHODS, MujocoSystem
+from sims.bodies import mrp
+from sims.engines.mujoco_factors import MujocoFactors
+from sims.engines.mujoco_state import Layout
+from sims.engines.mujoco_system import METHODS, MujocoSystem
 from sims.system import Space
 
 SPRING = """

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from sims import registry
-from sims.acrobot import Acrobot
 from sims.env import SystemEnv, SystemVectorEnv
 from sims.errors import UserError
+from sims.systems.acrobot import Acrobot
 from tests.sims.virtual_power import acceleration, differences, energy, runge_kutta
 
 SETS = ("nominal", "real", "published", "published_nominal")

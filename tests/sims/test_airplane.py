@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sims import mrp, registry
+from sims import registry
+from sims.bodies import mrp
 from tests.sims.airplane_reference import (
     FLIP,
     WING_AREA,

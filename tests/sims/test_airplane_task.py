@@ -5,10 +5,11 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from sims import mrp, registry
-from sims.airplane import half_turned, half_turned_derivative
-from sims.airplane_parameters import AirplaneParameters
+from sims import registry
+from sims.bodies import mrp
 from sims.errors import UserError
+from sims.systems.airplane import half_turned, half_turned_derivative
+from sims.systems.airplane_parameters import AirplaneParameters
 from tests.sims.airplane_reference import FLIP
 
 

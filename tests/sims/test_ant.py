@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from sims import mrp, registry
-from sims.ant import ATTITUDE, HEIGHT, JOINTS, LOWEST, SPEED, AntFactors
+from sims import registry
+from sims.bodies import mrp
+from sims.engines.finite_difference import FiniteDifferenceModel, reward_differences
 from sims.errors import UserError
-from sims.finite_difference import FiniteDifferenceModel, reward_differences
+from sims.systems.ant import ATTITUDE, HEIGHT, JOINTS, LOWEST, SPEED, AntFactors
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from sims import registry
-from sims.warp_system import WarpSystem
+from sims.engines.warp_system import WarpSystem
 
 LOAD = (
     "import warp; warp.config.log_level = warp.LOG_DEBUG\n"

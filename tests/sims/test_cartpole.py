@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from sims import registry
-from sims.cartpole import Cartpole
 from sims.env import SystemEnv
 from sims.errors import UserError
+from sims.systems.cartpole import Cartpole
 from tests.sims.virtual_power import acceleration, differences, energy, runge_kutta
 
 SETS = ("nominal", "real", "published", "published_nominal")

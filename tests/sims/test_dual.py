@@ -7,7 +7,7 @@ import pytest
 import warp as wp
 
 from sims import cache
-from sims.dual import dual_numbers
+from sims.engines.dual import dual_numbers
 
 wp.set_module_options({"enable_backward": False, "max_unroll": 1})
 num = dual_numbers(5)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sims import mrp
+from sims.bodies import mrp
 from sims.errors import UserError
 
 

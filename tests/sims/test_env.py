@@ -8,9 +8,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import sims  # noqa: F401  (registers)
-from sims import registry, render
+from sims import registry
 from sims.env import SystemEnv, SystemVectorEnv
 from sims.errors import UserError
+from sims.pictures import render
 from sims.registration import environment_id
 
 ID = "deepilc/RexQuadrotor-v0"

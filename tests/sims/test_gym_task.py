@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from sims import registry
+from sims.engines.mujoco_factors import MujocoFactors
 from sims.errors import UserError
-from sims.mujoco_factors import MujocoFactors
 from tests.sims.mujoco_systems import naive
 
 TASKS = ("HalfCheetah-v5", "Hopper-v5", "Walker2d-v5", "InvertedPendulum-v5")

@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sims import mrp
-from sims.finite_difference import FiniteDifferenceModel
+from sims.bodies import mrp
+from sims.engines.finite_difference import FiniteDifferenceModel
 
 
 def visited(system, rng, name, count, steps=8):

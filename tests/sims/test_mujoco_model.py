@@ -4,10 +4,10 @@ import mujoco
 import numpy as np
 import pytest
 
-from sims import mrp
-from sims.mujoco_factors import MujocoFactors
-from sims.mujoco_model import MujocoModel
-from sims.mujoco_state import HeightDifference, Layout, MeanSpeed, SubtreeSpeed
+from sims.bodies import mrp
+from sims.engines.mujoco_factors import MujocoFactors
+from sims.engines.mujoco_model import MujocoModel
+from sims.engines.mujoco_state import HeightDifference, Layout, MeanSpeed, SubtreeSpeed
 from tests.sims.mujoco_systems import (
     ARM,
     FREE,

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sims import mrp
+from sims.bodies import mrp
 from sims.errors import UserError
-from sims.mujoco_quadrotor import MujocoParameters
+from sims.systems.mujoco_quadrotor import MujocoParameters
 
 CALM = {"motor_time": 0.0, "wind": (0.0, 0.0, 0.0), "gust": 0.0}
 

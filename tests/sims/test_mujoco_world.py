@@ -9,10 +9,10 @@ import mujoco
 import numpy as np
 import pytest
 
+from sims.engines.mujoco_factors import MujocoFactors, compile_mjcf, scaled
+from sims.engines.mujoco_model import MujocoModel, substeps
+from sims.engines.mujoco_state import Layout, MeanSpeed, StateMap, SubtreeSpeed
 from sims.errors import UserError
-from sims.mujoco_factors import MujocoFactors, compile_mjcf, scaled
-from sims.mujoco_model import MujocoModel, substeps
-from sims.mujoco_state import Layout, MeanSpeed, StateMap, SubtreeSpeed
 from tests.sims.mujoco_systems import ARM, BOX, SPRING, Own, ball, box, free_body, muscle, spring
 
 

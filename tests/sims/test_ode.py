@@ -9,12 +9,12 @@ import pytest
 import warp as wp
 from warp import cos
 
+from sims.engines.finite_difference import FiniteDifferenceModel
+from sims.engines.ode import ode_kernels
+from sims.engines.warp_model import WarpModel
 from sims.errors import UserError
-from sims.finite_difference import FiniteDifferenceModel
-from sims.ode import ode_kernels
-from sims.ode_system import OdeSystem
+from sims.own.ode_system import OdeSystem
 from sims.system import Space, System
-from sims.warp_model import WarpModel
 from tests.sims.virtual_power import runge_kutta
 
 

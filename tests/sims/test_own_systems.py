@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pytest
 
-from sims import mrp, registry
-from sims.callable_system import CallableSystem
+from sims import registry
+from sims.bodies import mrp
+from sims.engines.finite_difference import FiniteDifferenceModel
+from sims.engines.mujoco_factors import MujocoFactors
 from sims.errors import UserError
-from sims.finite_difference import FiniteDifferenceModel
-from sims.mjcf_system import MjcfSystem
-from sims.mujoco_factors import MujocoFactors
+from sims.own.callable_system import CallableSystem
+from sims.own.mjcf_system import MjcfSystem
 
 
 def spring_step(state, action, p):
@@ -198,7 +199,7 @@ def test_an_end_of_ones_own():
 
 def test_a_changed_function_has_another_hash(tmp_path):
     text = (
-        "from sims.callable_system import CallableSystem\n"
+        "from sims.own.callable_system import CallableSystem\n"
         "def step(s, a, p): return {0} * s\n"
         "def reward(s, a, n): return {1} * n[..., 0]\n"
         "box = CallableSystem('box', step, reward, state={{'x': 'm'}}, "
@@ -286,8 +287,8 @@ def test_mistakes_are_told_in_one_line(change, message):
         ("import nowhere_at_all\n", "fails with ModuleNotFoundError: No module named"),
         ("1 +\n", "fails with SyntaxError"),
         (
-            "from sims.callable_system import CallableSystem\nother = CallableSystem('a', 1, 2, "
-            "state={}, action={}, dt=1, start={})\n",
+            "from sims.own.callable_system import CallableSystem\n"
+            "other = CallableSystem('a', 1, 2, state={}, action={}, dt=1, start={})\n",
             "own.py: step is 1; it must be a function",
         ),
     ],
@@ -302,7 +303,7 @@ def test_a_file_that_holds_no_system_is_one_line_and_exit_code_2(tmp_path, text,
 
 def test_the_command_line_ends_with_code_2(tmp_path):
     (tmp_path / "bad.py").write_text(
-        "from sims.mjcf_system import MjcfSystem\n"
+        "from sims.own.mjcf_system import MjcfSystem\n"
         "bad = MjcfSystem('bad', '<mujoco><worldbody><geom size=\"x\"/></worldbody></mujoco>', "
         "print, dt=0.1, start={})\n"
     )

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sims.planar import PlanarSystem
-from sims.planar_parameters import PlanarParameters, published
-from sims.planar_robot import Capsule, Link, PlanarRobot
+from sims.bodies.planar import PlanarSystem
+from sims.bodies.planar_parameters import PlanarParameters, published
+from sims.bodies.planar_robot import Capsule, Link, PlanarRobot
 from tests.sims.planar_oracles import accelerations
 
 # a capsule that lies along x on its two half spheres; a small weight in its middle has the motor

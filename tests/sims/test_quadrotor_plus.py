@@ -3,9 +3,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from sims import mrp, registry
+from sims import registry
+from sims.bodies import mrp
 from sims.errors import UserError
-from sims.quadrotor_plus_parameters import PlusParameters
+from sims.systems.quadrotor_plus_parameters import PlusParameters
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sims import animation, contact_sheet, registry, render
+from sims import registry
 from sims.env import SystemEnv
 from sims.errors import UserError
+from sims.pictures import animation, contact_sheet, render
 
 
 @pytest.fixture

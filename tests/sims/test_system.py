@@ -6,9 +6,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from sims import mrp, registry
+from sims import registry
+from sims.bodies import mrp
 from sims.errors import UserError
-from sims.rexquadrotor_parameters import Parameters
+from sims.systems.rexquadrotor_parameters import Parameters
 
 
 def test_registry_names_the_quadrotor_and_gives_one_instance():

@@ -1,0 +1,1 @@
+"""Mechanics that several systems share: attitude, one rigid body, planar trees of links."""

@@ -1,0 +1,1 @@
+"""How dynamics are stepped and differentiated: Warp with dual numbers, MuJoCo, differences."""

@@ -1,0 +1,1 @@
+"""Ready-made kinds of systems for your own; docs/add-a-system.md shows how."""

@@ -1,0 +1,1 @@
+"""Pictures and animations of episodes, and the contact sheet of all systems."""

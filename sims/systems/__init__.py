@@ -1,0 +1,1 @@
+"""The systems, a file or a few each; `sims.registry` names them."""
