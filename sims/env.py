@@ -66,6 +66,7 @@ class SystemEnv(gymnasium.Env):
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UserError(f"render mode {render_mode!r} is unknown; use 'rgb_array' or none")
         self.system = registry.get(system)
+        self.metadata = {**self.metadata, "render_fps": round(1.0 / self.system.dt)}
         self.render_mode = render_mode
         self.observation_space, self.action_space = _spaces(self.system)
         self._base = _checked(self.system, parameters, randomise)
@@ -163,6 +164,7 @@ class SystemVectorEnv(gymnasium.vector.VectorEnv):
         if num_envs < 1:
             raise UserError(f"num_envs is {num_envs}; at least 1 is needed")
         self.system = registry.get(system)
+        self.metadata = {**self.metadata, "render_fps": round(1.0 / self.system.dt)}
         self.num_envs = num_envs
         self.render_mode = None
         self.single_observation_space, self.single_action_space = _spaces(self.system)
