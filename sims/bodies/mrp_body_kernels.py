@@ -20,16 +20,13 @@ from typing import Any
 
 import warp as wp
 
-from sims.engines.dual import dual_numbers
+from sims.engines.dual import dual_numbers, kernel_module
 from sims.engines.warp_model import Kernels
 
 num = dual_numbers(16)  # 12 state and 4 action derivatives: the columns of [A | B]
 add, sub, mul = num.add, num.sub, num.mul  # what + - * mean to Warp
 cross, dot, number, reciprocal, seed = num.cross, num.dot, num.number, num.reciprocal, num.seed
 tangent, Dual3 = num.tangent, num.Dual3
-
-OPTIONS = {"enable_backward": False, "max_unroll": 1}
-wp.set_module_options(OPTIONS)
 
 
 @wp.func
@@ -114,14 +111,14 @@ def body_kernels(
     """The kernels of one kind of vehicle.
 
     Args:
-        module: Name of the Warp module that they form: `__name__` of the vehicle's module.
+        module: Name for the Warp module that they form: `__name__` of the vehicle's module.
         record: Warp struct of parameters in float32, with fields dt and mrp_switch (int32).
         record64: The same in float64.
         drive: Warp function, see this module's description.
         derivative: Warp function, see this module's description.
         pack: Parameter object and dt to the fields of a record, in float64.
     """
-    wp.set_module_options(OPTIONS, module=wp.get_module(module))
+    kernels = kernel_module(module)
 
     @wp.func
     def advance(r: Any, p: Any, v: Any, w: Any, first: Any, second: Any, body: Any) -> Any:
@@ -144,7 +141,7 @@ def body_kernels(
             w + sixth * (w1 + 2.0 * (w2 + w3) + w4),
         )
 
-    @wp.kernel(module=module)
+    @wp.kernel(module=kernels)
     def step(
         bodies: wp.array(dtype=record),
         state: wp.array2d(dtype=wp.vec3),
@@ -164,7 +161,7 @@ def body_kernels(
         next_state[i, 2] = v
         next_state[i, 3] = w
 
-    @wp.kernel(module=module)
+    @wp.kernel(module=kernels)
     def step64(
         bodies: wp.array(dtype=record64),
         state: wp.array2d(dtype=wp.vec3d),
@@ -184,7 +181,7 @@ def body_kernels(
         next_state[i, 2] = v
         next_state[i, 3] = w
 
-    @wp.kernel(module=module)
+    @wp.kernel(module=kernels)
     def linearize(
         bodies: wp.array(dtype=record),
         state: wp.array2d(dtype=wp.vec3),

@@ -16,7 +16,7 @@ import warp as wp
 from sims.bodies.planar_equations import functions_of, planar_equations
 from sims.bodies.planar_parameters import PlanarParameters
 from sims.bodies.planar_robot import PlanarRobot
-from sims.engines.dual import dual_numbers
+from sims.engines.dual import dual_numbers, kernel_module
 from sims.engines.warp_model import Kernels
 
 LANES = 8  # a processor with AVX computes with that many float32 at once
@@ -129,8 +129,7 @@ def pack(robot: PlanarRobot, p: PlanarParameters, dt: float) -> dict[str, Any]:
 @cache
 def planar_kernels(robot: PlanarRobot) -> Kernels:
     """The kernels of a robot, in a Warp module of their own."""
-    module = wp.get_module(f"sims.{robot.name}_kernels")
-    wp.set_module_options({"enable_backward": False, "max_unroll": 1}, module=module)
+    module = kernel_module(f"sims.{robot.name}_kernels")
     links, contacts, m = len(robot.links), len(robot.contacts), len(robot.joints)
     size = links + 2  # of the coordinates of the equations
     half = links + 1  # height, pitch and joint angles
@@ -147,6 +146,7 @@ def planar_kernels(robot: PlanarRobot) -> Kernels:
         action_type = wp.types.vector(m, real)
         advance = planar_equations(num, kind, body_type, links, contacts)
         numbers = wp.array(dtype=kind)
+        clamp = num.clamp
         if kind is Dual:
             seed = num.seed
         else:
@@ -174,7 +174,8 @@ def planar_kernels(robot: PlanarRobot) -> Kernels:
                     j = body.parent[k] + 2
                     q[k + 2] = q[k + 2] + q[j]
                     rate[k + 2] = rate[k + 2] + rate[j]
-                    torque[k] = body.torque * seed(action[k - 1], n + k - 1)
+                    share = clamp(seed(action[k - 1], n + k - 1), -1.0, 1.0)
+                    torque[k] = body.torque * share
             rate[0] = seed(state[i, half], half)
             rate[1] = seed(state[i, half + 1], half + 1)
 

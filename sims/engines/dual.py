@@ -4,25 +4,26 @@ Dynamics that are written once, with arguments annotated `Any`, run on three kin
 float32 (stepping), float64 (oracle) and duals (exact derivatives, forward mode, in the same pass).
 A module of dynamics begins with
 
-    wp.set_module_options({"enable_backward": False, "max_unroll": 1})
     num = dual_numbers(16)  # as many derivatives as the state and the action have coordinates
     add, sub, mul, div = num.add, num.sub, num.mul, num.div  # what + - * / mean to Warp
 
-and calls the other functions by their names in `num`, such as `num.sin(a)`. There is nothing to
-differentiate twice, hence no backward pass; and the compiler vectorises loops over derivatives
-that Warp leaves alone, hence max_unroll. `sims.engines.ode` does all this for small systems of
-ordinary differential equations.
+calls the other functions by their names in `num`, such as `num.sin(a)`, and puts its kernels into
+a `kernel_module`. `sims.engines.ode` does all this for small systems of ordinary differential
+equations.
 
 Every call of `dual_numbers` with another N makes functions of its own: Warp hashes a module with
 all overloads of the functions that it calls, so that functions common to all N would make the
 kernel cache depend on which systems a process happens to have imported before.
 """
 
+import hashlib
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from sims.engines.dual_scalars import scalar_functions
-from sims.engines.dual_vectors import vector_functions
+import warp as wp
+
+from sims.engines import dual_scalars, dual_vectors
 
 
 class Numbers(NamedTuple):
@@ -113,5 +114,28 @@ def dual_numbers(tangents: int) -> Numbers:
 
     Multiples of the machine's vector length (16 floats with AVX-512) cost least.
     """
-    defined = vector_functions(scalar_functions(tangents))
+    defined = dual_vectors.vector_functions(dual_scalars.scalar_functions(tangents))
     return Numbers(**{name: defined[name] for name in Numbers._fields})
+
+
+def kernel_module(name: str) -> Any:
+    """The Warp module for kernels that compute with duals.
+
+    Warp compiles anew where the source of a kernel has changed, or of a function that it calls by
+    name; it does not look at operators. That is why the sources of all functions here are part of
+    the module's name. There is nothing to differentiate twice, hence no backward pass; and the
+    compiler vectorises loops over derivatives that Warp leaves alone, hence max_unroll.
+
+    Args:
+        name: Tells the module from others.
+    """
+    module = wp.get_module(f"{name}_{_sources()}")
+    wp.set_module_options({"enable_backward": False, "max_unroll": 1}, module=module)
+    return module
+
+
+@cache
+def _sources() -> str:
+    """Eight hexadecimal digits that change with the source of any function of duals."""
+    files = [Path(str(module.__file__)).read_bytes() for module in (dual_scalars, dual_vectors)]
+    return hashlib.sha256(b"".join(files)).hexdigest()[:8]

@@ -1,11 +1,7 @@
 # ruff: noqa: F811  (overloads)
 # Warp's language has Python's syntax but types of its own.
 # mypy: ignore-errors
-"""Functions of scalar numbers: float32, float64 and duals. `sims.engines.dual` says what they are.
-
-Warp decides by the source of the functions that a kernel calls by name whether it has to compile it
-anew. Operators are not among these: whoever edits add, sub, mul or div has to clear the cache.
-"""
+"""Functions of scalars: float32, float64 and duals. `sims.engines.dual` says what they are."""
 
 from typing import Any
 

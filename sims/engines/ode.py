@@ -32,7 +32,7 @@ from typing import Any
 
 import warp as wp
 
-from sims.engines.dual import Numbers, dual_numbers
+from sims.engines.dual import Numbers, dual_numbers, kernel_module
 from sims.engines.warp_model import Kernels
 from sims.errors import UserError
 
@@ -86,8 +86,7 @@ def ode_kernels(
     source = _kernel_source(names[:count], actions, wrap or {}, limit or {})
     # kernels made twice from one function, with other options, must not meet in one Warp module
     digest = hashlib.sha256(f"{source}{sorted(record_fields)}".encode()).hexdigest()[:8]
-    module = f"{function.__module__}.{function.__name__}_{digest}"
-    wp.set_module_options({"enable_backward": False, "max_unroll": 1}, module=wp.get_module(module))
+    module = kernel_module(f"{function.__module__}.{function.__name__}_{digest}").name
     record, record64 = (_record(record_fields, module, precision) for precision in (0, 1))
     action_type = wp.types.vector(actions, wp.float32)
     action_type64 = wp.types.vector(actions, wp.float64)

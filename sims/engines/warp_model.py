@@ -211,11 +211,9 @@ class WarpModel:
         count = self._rows(state, action)
         if next_state.shape != state.shape:
             raise UserError(f"next states {next_state.shape} do not match states {state.shape}")
-        by_state, by_action = self._system.reward_gradient(
-            state, action, next_state, self._parameters[0]
-        )
+        rows = self._flat(state, action, next_state)
         launch = self._launch(self._linearizations, count, self._make_linearization)
-        launch.run(count, *self._flat(state, action, next_state, by_state, by_action))
+        launch.run(count, *rows, *self._reward_gradient(*rows))
         n, m = self._n, self._m
         lead = state.shape[:-1]
         jacobian, gradient, valid = (column.rows[:count] for column in launch.outputs)
@@ -228,6 +226,19 @@ class WarpModel:
             gradient[..., n:].copy(),
             valid.view(np.bool_).reshape(lead).copy(),
         )
+
+    def _reward_gradient(self, *transitions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Partial derivatives of the reward; where every row has its own parameters, of its own."""
+        gradient = self._system.reward_gradient
+        if len(self._parameters) == 1:
+            return gradient(*transitions, self._parameters[0])
+        singles = [np.atleast_2d(t) for t in transitions]
+        rows = [
+            gradient(*(t[i : i + 1] for t in singles), parameters)
+            for i, parameters in enumerate(self._parameters)
+        ]
+        by_state, by_action = zip(*rows, strict=True)
+        return np.concatenate(by_state), np.concatenate(by_action)
 
     def _rows(self, state: np.ndarray, action: np.ndarray) -> int:
         """Number of rows of a batch, after checking its shape."""

@@ -1,11 +1,16 @@
 """Values and derivatives of every function of dual numbers, against float64 numpy."""
 
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import warp as wp
 
+import sims
 from sims import cache
 from sims.engines.dual import dual_numbers
 
@@ -246,3 +251,35 @@ def test_duals_of_another_size_leave_compiled_kernels_as_they_are():
     assert other is dual_numbers(7) and other.sin is not num.sin
     alone_kernel.module.mark_modified()
     assert alone_kernel.module.get_module_hash() == before
+
+
+IDENTITIES = """
+from sims import registry
+from sims.engines.warp_system import WarpSystem
+for system in map(registry.get, registry.names()):
+    if isinstance(system, WarpSystem):
+        module = system._kernels().linearize.module
+        print(system.name, module.name, module.get_module_hash().hex())
+"""
+
+
+def identities(folder):
+    """What decides whether compiled kernels are taken from the cache, by system."""
+    lines = subprocess.run(
+        [sys.executable, "-c", IDENTITIES], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    return {line.split()[0]: line.split()[1:] for line in lines}
+
+
+def test_kernels_of_every_system_are_compiled_anew_once_an_operator_changes(tmp_path):
+    here = Path(sims.__file__).parent
+    shutil.copytree(here, tmp_path / "sims", ignore=shutil.ignore_patterns("__pycache__"))
+    unchanged = identities(tmp_path)
+    assert unchanged == identities(here.parent) and "cartpole" in unchanged
+    edited = tmp_path / "sims" / "engines" / "dual_scalars.py"
+    source = edited.read_text()
+    assert "a.v * b.d + b.v * a.d" in source
+    edited.write_text(source.replace("a.v * b.d + b.v * a.d", "a.v * b.d"))
+    changed = identities(tmp_path)
+    assert changed.keys() == unchanged.keys()
+    assert all(changed[name] != unchanged[name] for name in changed)

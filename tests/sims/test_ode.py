@@ -152,6 +152,23 @@ def test_rows_with_their_own_parameters_and_rows_that_are_not_valid(plain):
         np.testing.assert_array_equal(a[1], b)
 
 
+class Rewarded(Plain):
+    """The reward belongs to the parameters."""
+
+    def reward(self, state, action, next_state, parameters=None):
+        return parameters.bound * next_state[..., 0]
+
+
+def test_rows_with_their_own_parameters_have_their_own_reward(plain):
+    rows = [Parameters(bound=2.0), Parameters(bound=3.0)]
+    model = WarpModel(Rewarded(3, 2, {"nominal": rows[0]}), rows, plain.kernels)
+    state, action = np.full((2, 3), 0.3, np.float32), np.zeros((2, 2), np.float32)
+    got = model.linearize(state, action, model.step(state, action))
+    np.testing.assert_allclose(got.r_s, [[2.0], [3.0]] * got.A[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(got.r_a, [[2.0], [3.0]] * got.B[:, 0], rtol=1e-6)
+    assert got.valid.all() and got.r_s.any(axis=1).all()
+
+
 def decay(x, u, p):
     return -p.stiffness * x + u
 
