@@ -76,7 +76,9 @@ class TrainConfig(BaseModel):
         description="Transitions between policies (lockstep): more is faster, fewer is fresher.",
     )
     evaluation_interval: Count = Field(
-        1_000, description="Training transitions between evaluations; 0: only first and last."
+        1_000,
+        description="Training transitions between evaluations, at least one episode; "
+        "0: only first and last.",
     )
     evaluation_episodes: Count = Field(
         10, description="Noise-free episodes per evaluation, always from the same start states."
@@ -110,6 +112,9 @@ class TrainConfig(BaseModel):
         system.parameters(self.parameters)
         system.parameters(self.nominal_parameters)
         system.jacobian_method(self.jacobian)
+        if "evaluation_interval" not in self.model_fields_set:  # an interval holds an episode
+            longer = max(self.evaluation_interval, system.horizon)
+            object.__setattr__(self, "evaluation_interval", longer)
         if 0 < self.evaluation_interval < system.horizon:
             raise ValueError(
                 f"evaluation_interval is {self.evaluation_interval}; it must be 0 or at least one "

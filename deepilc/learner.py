@@ -57,6 +57,7 @@ class Learner:
         flying_version: Newest version that acted in a transition; a learner that resumed from an
             older checkpoint counts on from it.
         invalid_jacobians: Training rows whose linearization was flagged invalid.
+        non_finite_states: Training rows whose next state is not finite; each ends an episode.
     """
 
     def __init__(self, config: TrainConfig, run: str, *, lockstep: bool = True) -> None:
@@ -79,6 +80,7 @@ class Learner:
         self.without_jacobian = 0
         self.backfilled = 0
         self.invalid_jacobians = 0
+        self.non_finite_states = 0
         self._summer = EpisodeSummer()
         self._rows_to_backfill: dict[int, int] = {}
         self._updates_in_policy = 0
@@ -105,6 +107,7 @@ class Learner:
         self.flying_version = max(self.flying_version, transition.policy_version)
         if transition.trains:
             row = self.replay.add(transition)
+            self.non_finite_states += not bool(np.isfinite(transition.next_state).all())
             if linearization is not None:
                 self._linearize(row, linearization)
             elif self.config.agent.value_gradient:
@@ -201,6 +204,7 @@ class Learner:
             "policy_version": self.version,
             "without_jacobian": self.without_jacobian,
             "invalid_jacobians": self.invalid_jacobians,
+            "non_finite_states": self.non_finite_states,
         }
 
     def _export(self) -> bytes:
@@ -238,6 +242,7 @@ class Learner:
             "without_jacobian": self.without_jacobian,
             "backfilled": self.backfilled,
             "invalid_jacobians": self.invalid_jacobians,
+            "non_finite_states": self.non_finite_states,
         }
         checkpoint.save(path, tensors, metadata)
 
@@ -254,7 +259,8 @@ class Learner:
             raise UserError(
                 f"checkpoint {path} was made for another specification of "
                 f"{learner.system.name!r}: {metadata['spec_hash'][:12]}, here it is "
-                f"{learner.system.spec_hash[:12]}; use the version of deepilc that wrote it"
+                f"{learner.system.spec_hash[:12]}; use the version of deepilc that wrote it, or "
+                "the file that your own system had then"
             )
         learner.agent.load_state_dict(_below("agent.", tensors))
         learner.replay.load_state_dict(_below("replay.", tensors))
@@ -272,6 +278,7 @@ class Learner:
             "without_jacobian",
             "backfilled",
             "invalid_jacobians",
+            "non_finite_states",
         ):
             setattr(learner, counter, metadata[counter])
         learner._updates_in_policy = metadata["updates_in_policy"]

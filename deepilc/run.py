@@ -137,7 +137,7 @@ class RunFolder:
         for part in ("checkpoints", "policies"):
             (path / part).mkdir()
         run = cls(path.resolve())
-        write_atomic(path / "README.txt", README.format(path=shlex.quote(str(path))))
+        write_atomic(path / "README.txt", README.format(path=shlex.quote(str(run.path))))
         write_atomic(path / "run.json", json.dumps({**_about(), **(about or {})}, indent=2) + "\n")
         if config is not None:
             run.write_config(config)

@@ -55,7 +55,8 @@ def train(
     """Trains until the plan of `config` is complete.
 
     On SIGINT or SIGTERM the step under way is finished, everything is saved, and KeyboardInterrupt
-    is raised; `resume` then continues bit-equal to a run that was never interrupted.
+    is raised; `resume` then continues bit-equal to a run that was never interrupted. The exception
+    are worlds with hidden states (`sims.simulation`): the episode under way goes on with new ones.
 
     Args:
         config: All settings. On resume those of the checkpoint count.

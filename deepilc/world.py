@@ -147,8 +147,8 @@ class SimulatedWorld:
     def restore(self, progress: Progress) -> None:
         """Continues a run from `progress`, even within an episode.
 
-        Hidden states (motor speeds, solver) then begin as if the last action had been applied for
-        long: systems that have some continue nearly as before, all others exactly.
+        Hidden states (motor speeds, gusts, solver) then begin anew, as if the last action had been
+        applied for long. Systems without any continue exactly.
         """
         self.progress = progress
         self._begun = None

@@ -6,6 +6,7 @@ envs = gymnasium.make_vec("deepilc/RexQuadrotor-v0", num_envs=64, parameters="no
 """
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import gymnasium
@@ -61,7 +62,8 @@ class SystemEnv(gymnasium.Env):
             render_mode: None or "rgb_array".
 
         Raises:
-            UserError: Unknown system, set or render mode, or a fraction outside [0, 1).
+            UserError: Unknown system, set or render mode, a system without a picture, or a fraction
+                outside [0, 1).
         """
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise UserError(f"render mode {render_mode!r} is unknown; use 'rgb_array' or none")
@@ -72,6 +74,7 @@ class SystemEnv(gymnasium.Env):
         self._base = _checked(self.system, parameters, randomise)
         self._randomise = randomise
         self._simulation = self.system.simulation(self._base)
+        self._scene = None if render_mode is None else self.system.scene()
         self._state: np.ndarray | None = None
         self._steps = 0
         self._passed: list[np.ndarray] = []  # states of this episode, for pictures
@@ -122,7 +125,8 @@ class SystemEnv(gymnasium.Env):
         if self._renderer is None:
             from sims.pictures.render import Renderer
 
-            self._renderer = Renderer(self.system.scene(), *RENDER_SIZE)
+            assert self._scene is not None
+            self._renderer = Renderer(self._scene, *RENDER_SIZE)
         return self._renderer.frame(np.array(self._passed, np.float64))
 
     def close(self) -> None:
@@ -133,8 +137,9 @@ class SystemEnv(gymnasium.Env):
 
 
 class SystemVectorEnv(gymnasium.vector.VectorEnv):
-    """Many environments of one system that step in one kernel launch.
+    """Many environments of one system that step together.
 
+    Warp systems step all of them in one kernel launch, MuJoCo systems one after the other.
     Environment i, seeded with s + i, gives what `SystemEnv` gives when seeded with s + i. An
     environment that ends is reset in the same step; its last observation is in
     `infos["final_obs"][i]`, flagged by `infos["_final_obs"][i]`.
@@ -191,8 +196,8 @@ class SystemVectorEnv(gymnasium.vector.VectorEnv):
         """
         if seed is not None or not self._generators:
             seeds = (
-                [None if seed is None else seed + i for i in range(self.num_envs)]
-                if seed is None or isinstance(seed, int)
+                [None if seed is None else int(seed) + i for i in range(self.num_envs)]
+                if seed is None or isinstance(seed, Integral)
                 else list(seed)
             )
             if len(seeds) != self.num_envs:

@@ -71,8 +71,8 @@ SystemName = Annotated[
     str | None,
     typer.Option(
         "--system",
-        help="What to control: a name that `deepilc systems` lists, gym:TASK, or FILE.py:NAME for "
-        "your own. Default: rexquadrotor.",
+        help="What to control: a name that `deepilc systems` lists, gym:HalfCheetah-v5 (or "
+        "Hopper, Walker2d, InvertedPendulum), or FILE.py:NAME for your own. Default: rexquadrotor.",
         rich_help_panel=SETTING_PANEL,
         show_default=False,
     ),

@@ -9,6 +9,7 @@ import typer
 from deepilc.cli import options
 from deepilc.cli.text import add_command
 from deepilc.errors import EXIT_INTERRUPTED, UserError
+from sims import parameter_file
 
 if TYPE_CHECKING:
     from deepilc.config import TrainConfig
@@ -97,17 +98,29 @@ def pretrain(
         deepilc finetune --from runs/pre
     """
     given = _given(system, parameters, transitions, seed, device)
+    base = dict(PRETRAIN)
+    if parameters is not None and parameter_file.is_file(parameters):
+        base["nominal"] = parameters  # the world is the model
     if randomise is not None:
         given["randomise"] = randomise
     if resume is not None:
         _refuse_settings(given, preset, config, set_, out)
         _resume(resume)
         return
-    _start("pretrain", given, preset, config, set_, out, base=PRETRAIN)
+    _start("pretrain", given, preset, config, set_, out, base=base)
 
 
 def finetune(
     source: Source = None,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            "--system",
+            help="FILE.py:NAME of your own system, if its file has moved. Default: the source's.",
+            rich_help_panel=options.SETTING_PANEL,
+            show_default=False,
+        ),
+    ] = None,
     parameters: options.Parameters = None,
     transitions: options.Transitions = None,
     preset: options.Preset = None,
@@ -121,7 +134,7 @@ def finetune(
     """Go on learning with a pre-trained policy where the real parameters rule.
 
     Networks come from the source; replay, optimisers and counters start anew. The source's
-    algorithm settings hold unless you change them.
+    algorithm settings and its nominal model hold unless you change them.
 
     For example:
 
@@ -129,7 +142,7 @@ def finetune(
 
         deepilc finetune --from runs/pre --set updates_per_transition=4
     """
-    given = _given(None, parameters, transitions, seed, device)
+    given = _given(system, parameters, transitions, seed, device)
     if resume is not None:
         _refuse_settings(given, preset, config, set_, out)
         if source is not None:
@@ -139,7 +152,7 @@ def finetune(
     if source is None:
         raise UserError("finetune needs --from RUN (what to start from) or --resume RUN")
     checkpoint = _checkpoint(source)
-    base = _settings_of(checkpoint, preset)
+    base = _settings_of(checkpoint, preset, system)
     _start("finetune", given, preset, config, set_, out, base=base, initial=checkpoint)
 
 
@@ -293,8 +306,13 @@ def _run(config: "TrainConfig", run: "RunFolder", *, initial: Path | None, resum
     if learner.invalid_jacobians:
         rows = learner.progress.train_transitions
         typer.echo(
-            f"{learner.invalid_jacobians} of {rows} Jacobians were invalid (not finite, or too "
-            "large): those transitions taught values only"
+            f"{learner.invalid_jacobians} of {rows} Jacobians were invalid (not finite, too large, "
+            "or at a kink): those transitions taught values only"
+        )
+    if learner.non_finite_states:
+        typer.echo(
+            f"{learner.non_finite_states} episodes ended because the state was not finite: look at "
+            "the dynamics, and at whether ending pays"
         )
     _summary(run)
 
@@ -323,16 +341,18 @@ def _checkpoint(source: Path) -> Path:
     return RunFolder.resume(source).checkpoint if source.is_dir() else source
 
 
-def _settings_of(checkpoint: Path, preset: str | None) -> dict[str, Any]:
-    """Settings that a fine-tuning run takes over from its source."""
+def _settings_of(checkpoint: Path, preset: str | None, system: str | None) -> dict[str, Any]:
+    """Settings that a fine-tuning run takes over from its source, of which the system may move."""
     from deepilc import checkpoint as checkpoints
     from sims import registry
 
     _, metadata = checkpoints.load(checkpoint)
     config = dict(metadata.get("config") or {})
-    name = config.get("system", metadata["system"])  # the first says where a user's own lies
+    # the configuration says where a user's own system lies
+    name = system or config.get("system", metadata["system"])
     checkpoints.check_system(checkpoint, metadata, registry.get(name))
     base: dict[str, Any] = {"system": name, "warmup_transitions": 0}
+    base |= {key: config[key] for key in ("nominal", "jacobian") if config.get(key) is not None}
     if preset is None and "agent" in config:
         base["agent"] = config["agent"]
     return base

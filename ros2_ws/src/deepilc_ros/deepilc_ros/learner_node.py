@@ -304,6 +304,7 @@ class LearnerNode(Node):
             "policy age (s)": now - thread.policy_at,
             "rows without Jacobian": len(learner.waiting_for_jacobian),
             "invalid Jacobians": learner.invalid_jacobians,
+            "states not finite": learner.non_finite_states,
         }
         if thread.finished:
             return Health("ok", "finished", values)
