@@ -14,7 +14,7 @@ PANEL = "Look closer"
 PICTURED_TASKS = ("gym:HalfCheetah-v5", "gym:Walker2d-v5")  # beside the systems of the package
 JACOBIANS = {"exact": "exact", "finite_difference": "by differences"}
 OTHERS = {
-    "gym:TASK": "a MuJoCo task of gymnasium, as gym:HalfCheetah-v5",
+    "gym:TASK": "gym:HalfCheetah-v5, gym:Hopper-v5, gym:Walker2d-v5 or gym:InvertedPendulum-v5",
     "FILE.py:NAME": "a system of your own; see docs/add-a-system.md",
 }
 
@@ -149,7 +149,7 @@ def _described(system: Any) -> dict[str, Any]:
         "engine": _engine(system),
         "jacobian_methods": list(system.methods),
         "parameter_sets": list(system.parameter_sets),
-        "nominal_for": dict(system.nominal_for),
+        "nominal_for": {name: system.nominal_name(name) for name in system.parameter_sets},
         "spec_hash": system.spec_hash,
     }
 
@@ -212,7 +212,7 @@ def _detail(system: Any) -> None:
         values = (getattr(parameters, name, "") for parameters in sets.values())
         table.add_row(name, *map(_short, values))
     console.print(table)
-    models = ", ".join(f"{world} by {model}" for world, model in system.nominal_for.items())
+    models = ", ".join(f"{name} by {system.nominal_name(name)}" for name in sets)
     console.print(f"a world that obeys the set is modelled by the set: {models}", markup=False)
 
 
