@@ -219,3 +219,53 @@ def test_the_mapping_from_the_published_code_names_real_columns(pretrained):
     assert len(columns) >= 18
     written = read_rows(pretrained / "metrics.csv")[0].keys()
     assert columns - written == {"alpha_loss"}  # only with automatic alpha
+
+
+def test_fine_tuning_keeps_the_nominal_model_of_its_source(tmp_path, monkeypatch):
+    """A file as the world of pre-training is its model, and the model of fine-tuning too."""
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("{base: nominal, pole_mass: 0.3}")
+    tiny = ["--transitions", "100", "--set", "updates_per_transition=0.1", *SMALL[:8]]
+    tiny += ["--set", "evaluation_episodes=0"]
+    pretrain = ["pretrain", "--system", "cartpole", "--parameters", "mine.yaml", "--out", "pre"]
+    assert run([*pretrain, *tiny]) == 0
+    assert run(["finetune", "--from", "pre", "--out", "fine", *tiny]) == 0
+    mine = str(tmp_path / "mine.yaml")
+    before, after = (RunFolder.resume(name).read_config() for name in ("pre", "fine"))
+    assert (before["parameters"], before["nominal"]) == (mine, mine)
+    assert (after["parameters"], after["nominal"]) == ("real", mine)
+
+
+OWN = """
+import numpy as np
+from sims.own.callable_system import CallableSystem
+
+def step(state, action, p):
+    return np.where(state + action > p.limit, np.nan, state + 0.1 * action)
+
+def reward(state, action, next_state):
+    return -np.abs(next_state[..., 0])
+
+line = CallableSystem(
+    "line", step, reward, state={"x": ("m", 1.0)}, action={"v": ("m/s", -1.0, 1.0)}, dt=0.1,
+    start={"x": (-0.1, 0.1)}, parameters={"nominal": {"limit": 1.5}}, safe_action={"v": 0.0},
+    horizon=1200,
+)
+"""
+
+
+def test_a_system_of_ones_own_may_move_have_long_episodes_and_break(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("line.py").write_text(OWN)
+    settings = ["--set", "updates_per_transition=0", "--set", "evaluation_episodes=0"]
+    system = ["--system", "line.py:line", "--parameters", "nominal"]
+    assert run(["train", *system, "--transitions", "1500", *settings, "--out", "first"]) == 0
+    assert RunFolder.resume("first").read_config()["evaluation_interval"] == 1200
+    said = capsys.readouterr().out
+    assert re.search(r"\d+ episodes ended because the state was not finite", said), said
+    Path("moved").mkdir()
+    Path("line.py").rename("moved/line.py")
+    again = ["finetune", "--from", "first", "--parameters", "nominal", "--transitions", "10"]
+    assert run([*again, *settings, "--system", "moved/line.py:line", "--out", "second"]) == 0
+    moved = RunFolder.resume("second").read_config()["system"]
+    assert moved == f"{tmp_path / 'moved' / 'line.py'}:line"
