@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from sims.errors import UserError
+from sims.parameters import check
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -52,7 +53,9 @@ def load(path: str, sets: Mapping[str, Any]) -> Any:
             f"{path}: there is no parameter {unknown[0]!r}; use some of {', '.join(allowed)}"
         )
     try:
-        return replace(sets[base], **values)
+        made = replace(sets[base], **values)
+        check(made)  # a dataclass of one's own may not do so itself
+        return made
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except TypeError as error:

@@ -24,6 +24,13 @@ CLASSES = {
     "dmc_hopper": "sims.systems.dmc_hopper:DmcHopper",
 }
 GYM = "gym:"
+# names that are not systems, but close to one
+HINTS = {
+    "quadrotor": (
+        "the paper's quadrotor is rexquadrotor; the older one, which the published code calls "
+        "quadrotor, is quadrotor_plus"
+    ),
+}
 # what has been loaded from a file, by the name that it gave itself
 _OWN: dict[str, System] = {}
 
@@ -54,6 +61,8 @@ def get(name: str) -> System:
             return _own(str(Path(path).expanduser().resolve()), attribute)
         if name in _OWN:
             return _OWN[name]
+    if isinstance(name, str) and name in HINTS:
+        raise UserError(f"unknown system {name!r}: {HINTS[name]}")
     raise UserError(
         f"unknown system {name!r}; use one of {', '.join(CLASSES)}, gym:TASK for a MuJoCo task of "
         "gymnasium, or FILE.py:NAME for your own (docs/add-a-system.md)"

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from sims import parameter_file
 from sims.errors import UserError
@@ -20,6 +21,8 @@ from sims.simulation import ModelSimulation, Simulation
 
 if TYPE_CHECKING:
     from sims.scene import Scene
+
+PUBLISHED_NOMINAL = "published_nominal"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +59,17 @@ class Space:
         if not (np.all(self.low < self.high) and np.all(self.scale > 0.0)):
             raise UserError("a space needs low < high and scale > 0 in every coordinate")
 
+    @classmethod
+    def bounded(
+        cls, names: Sequence[str], units: Sequence[str], low: ArrayLike, high: ArrayLike
+    ) -> "Space":
+        """A space that is scaled to -1..1 between its finite bounds, each (n,) or one number."""
+        shape = (len(names),)
+        lows = np.broadcast_to(np.asarray(low, np.float64), shape)
+        highs = np.broadcast_to(np.asarray(high, np.float64), shape)
+        center, scale = 0.5 * (lows + highs), 0.5 * (highs - lows)
+        return cls(tuple(names), tuple(units), lows, highs, center, scale)
+
     @property
     def size(self) -> int:
         """Number of coordinates."""
@@ -88,8 +102,7 @@ class System(ABC):
         attitude: Attitude representation and frames, or None.
         reward_description: Reward and termination in words; part of the specification.
         safe_action: (m,) action to apply when no other is known to be right.
-        parameter_sets: Named parameter sets; each is data of one frozen dataclass.
-        nominal_for: For the set that a world obeys, the set that models it.
+        parameter_sets: Named parameter sets, each a frozen dataclass (`sims.parameters`).
         delay: Whole control periods between choosing an action and its effect.
         methods: How its models can be differentiated, the best way first.
     """
@@ -104,9 +117,16 @@ class System(ABC):
     reward_description: str
     safe_action: np.ndarray
     parameter_sets: Mapping[str, Any]
-    nominal_for: Mapping[str, str]
     delay: int = 0
     methods: tuple[str, ...] = METHODS
+
+    def __post_init__(self) -> None:
+        """Freezes the safe action."""
+        safe = np.array(self.safe_action, np.float32)
+        if safe.shape != (self.action.size,):
+            raise UserError(f"safe_action has shape {safe.shape}; it needs {self.action.size}")
+        safe.flags.writeable = False
+        object.__setattr__(self, "safe_action", safe)
 
     def parameters(self, name: str) -> Any:
         """The parameter set called `name`, or the one in the YAML file of that name.
@@ -143,10 +163,14 @@ class System(ABC):
         return parameters
 
     def nominal_name(self, parameters: str) -> str:
-        """Name of the set that models a world with these parameters: "nominal" for a file."""
-        return self.nominal_for.get(parameters, "nominal")
+        """Name of the set that models a world which obeys the set called `parameters`.
 
-    @abstractmethod
+        Sets whose names begin with "published" are modelled by "published_nominal" where there is
+        one; all others, and those from a file, by "nominal".
+        """
+        known = parameters in self.parameter_sets and PUBLISHED_NOMINAL in self.parameter_sets
+        return PUBLISHED_NOMINAL if known and parameters.startswith("published") else "nominal"
+
     def reset(
         self, rng: np.random.Generator, parameters: Any = "real", count: int | None = None
     ) -> np.ndarray:
@@ -160,6 +184,13 @@ class System(ABC):
         Returns:
             (n,) or (count, n) states.
         """
+        rows = 1 if count is None else count
+        states = self._starts(rng, self.resolve(parameters), rows).astype(np.float32)
+        return states[0] if count is None else states
+
+    @abstractmethod
+    def _starts(self, rng: np.random.Generator, parameters: Any, count: int) -> np.ndarray:
+        """Draws start states (count, n) of a world that obeys a parameter object."""
 
     @abstractmethod
     def reward(
@@ -204,7 +235,8 @@ class System(ABC):
     ) -> np.ndarray:
         """Whether transitions end their episode for good (no bootstrap), bool (...).
 
-        Unless overridden, only a next state that is not finite does.
+        Unless overridden, only a next state that is not finite does; a system that has other ends
+        must have this one too.
         """
         return ~np.isfinite(next_state).all(axis=-1)
 
@@ -212,7 +244,7 @@ class System(ABC):
         """A copy of a parameter set with every physical parameter times U(1 - f, 1 + f).
 
         Unless overridden, each number that is a float (alone or in a tuple) gets its own factor,
-        but for fields that are declared with metadata {"randomise": False}.
+        but for fields with metadata {"randomise": False} (`sims.parameters.number`).
 
         Args:
             rng: Source of randomness.

@@ -1,6 +1,7 @@
 """What vehicles that are one rigid body have in common: coordinates, reward and ends."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,30 @@ def state_space(position: float, attitude: float, velocity: float, rate: float) 
         center=np.zeros(12),
         scale=np.repeat([position, attitude, velocity, rate], 3),
     )
+
+
+LOG_BEST = 2.0  # logarithm of the exponential reward at the target
+EXPONENTIAL = f"exp({LOG_BEST:g} - c/2)"
+
+
+def exponential(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The reward exp(2 - cost / 2), at most 7.39, and its slope."""
+    value = np.exp(LOG_BEST - 0.5 * cost)
+    return value, -0.5 * value
+
+
+def squares(weights: Sequence[float], vectors: Sequence[str]) -> str:
+    """A weighted sum of squares in words, such as "10 |r|^2 + |v|^2"."""
+
+    def factor(weight: float) -> str:
+        if weight == 1.0:
+            return ""
+        if weight < 1e-3:
+            return np.format_float_scientific(weight, trim="-", exp_digits=1) + " "
+        return f"{weight:g} "
+
+    terms = zip(weights, vectors, strict=True)
+    return " + ".join(f"{factor(weight)}|{vector}|^2" for weight, vector in terms)
 
 
 class MrpBody(WarpSystem):

@@ -5,7 +5,6 @@ The equations of motion are in `sims.bodies.planar_equations`, robots are data
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,14 +19,6 @@ if TYPE_CHECKING:
     from sims.scene import Scene
 
 HEIGHT, PITCH = 0, 1  # places in the state
-NOMINAL_FOR = MappingProxyType(
-    {
-        "nominal": "nominal",
-        "real": "nominal",
-        "published": "published_nominal",
-        "published_nominal": "published_nominal",
-    }
-)
 
 
 class PlanarSystem(WarpSystem):
@@ -70,41 +61,27 @@ class PlanarSystem(WarpSystem):
         """
         robot = self.ROBOT
         joints = len(robot.joints)
-        safe_action = np.zeros(joints, np.float32)
-        safe_action.flags.writeable = False
         super().__init__(
             name=robot.name,
             description=description,
             state=_state_space(robot, self.START_HEIGHT),
-            action=Space(
-                names=robot.joints,
-                units=("share of torque",) * joints,
-                low=-np.ones(joints),
-                high=np.ones(joints),
-                center=np.zeros(joints),
-                scale=np.ones(joints),
-            ),
+            action=Space.bounded(robot.joints, ("share of torque",) * joints, -1.0, 1.0),
             dt=1.0 / 60.0,
             horizon=1000,
             attitude=None,
             reward_description=reward_description,
-            safe_action=safe_action,
+            safe_action=np.zeros(joints),
             parameter_sets=parameter_sets,
-            nominal_for=NOMINAL_FOR,
         )
 
-    def reset(
-        self, rng: np.random.Generator, parameters: Any = "real", count: int | None = None
-    ) -> np.ndarray:
-        """Draws states near rest: upright, all joints at 0."""
-        del parameters  # they all start alike
+    def _starts(self, rng: np.random.Generator, parameters: Any, count: int) -> np.ndarray:
+        """Draws states near rest, the same for all sets: upright, all joints at 0."""
         coordinates = len(self.ROBOT.links) + 1
         rates = self.state.size - coordinates
         noise = np.repeat([self.START_NOISE, self.START_RATE_NOISE], [coordinates, rates])
-        state = rng.uniform(-noise, noise, (1 if count is None else count, self.state.size))
+        state = rng.uniform(-noise, noise, (count, self.state.size))
         state[:, HEIGHT] += self.START_HEIGHT
-        result = state.astype(np.float32)
-        return result[0] if count is None else result
+        return state
 
     def scene(self) -> "Scene":
         """The robot's capsules, seen from the side by a camera that runs along."""

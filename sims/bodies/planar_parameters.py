@@ -1,12 +1,11 @@
 """Parameters of planar robots: what moves, damps, limits and carries them."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sims.errors import UserError
-
-_FIXED = {"randomise": False}
+from sims.parameters import check, number, whole
 
 
 @dataclass(frozen=True)
@@ -36,63 +35,42 @@ class PlanarParameters:
         mass_matrix_period: Integration steps between computations of the mass matrix.
     """
 
-    densities: tuple[float, ...]
-    stiffness: tuple[float, ...]
-    damping: tuple[float, ...]
-    lower: tuple[float, ...] = field(metadata=_FIXED)
-    upper: tuple[float, ...] = field(metadata=_FIXED)
-    armature: float
-    contact_stiffness: float
-    contact_damping: float
-    friction: float
-    friction_slope: float = 1e3
-    torque: float = 200.0
-    limit_stiffness: float = 1e3
-    limit_damping: float = 10.0
-    limit_depth: float = field(default=0.05, metadata=_FIXED)
-    root_armature: float = 0.0
-    root_damping: float = 0.0
-    gravity: float = field(default=9.81, metadata=_FIXED)
-    substeps: int = 64
-    mass_matrix_period: int = 1
+    densities: tuple[float, ...] = number(sign="positive", shape=(None,))
+    stiffness: tuple[float, ...] = number(sign="nonnegative", shape=(None,))
+    damping: tuple[float, ...] = number(sign="nonnegative", shape=(None,))
+    lower: tuple[float, ...] = number(shape=(None,), randomise=False)
+    upper: tuple[float, ...] = number(shape=(None,), randomise=False)
+    armature: float = number(sign="nonnegative")
+    contact_stiffness: float = number(sign="positive")
+    contact_damping: float = number(sign="nonnegative")
+    friction: float = number(sign="nonnegative")
+    friction_slope: float = number(1e3, sign="nonnegative")
+    torque: float = number(200.0, sign="nonnegative")
+    limit_stiffness: float = number(1e3, sign="nonnegative")
+    limit_damping: float = number(10.0, sign="nonnegative")
+    limit_depth: float = number(0.05, sign="positive", randomise=False)
+    root_armature: float = number(0.0, sign="nonnegative")
+    root_damping: float = number(0.0, sign="nonnegative")
+    gravity: float = number(9.81, randomise=False)
+    substeps: int = whole(64, least=1)
+    mass_matrix_period: int = whole(1, least=1)
 
     def __post_init__(self) -> None:
         """Checks every value.
 
         Raises:
-            UserError: A value is not physical.
+            UserError: A value is not physical, or there is not one per link or joint.
         """
-        positive = ("densities", "contact_stiffness", "limit_depth")
-        signed = ("lower", "upper", "gravity")
-        joints = len(self.densities) - 1 if isinstance(self.densities, list | tuple) else 0
-        for name in self.__dataclass_fields__:
-            if name in ("substeps", "mass_matrix_period"):
-                value = getattr(self, name)
-                if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                    raise UserError(f"{name} is {value!r}; it must be a whole number >= 1")
-                continue
-            count = {"densities": joints + 1}.get(name, joints)
-            array = self._array(name, count)
-            allowed = array > 0.0 if name in positive else array >= 0.0
-            if name not in signed and not np.all(allowed):
-                sign = "positive" if name in positive else ">= 0"
-                raise UserError(f"{name} is {getattr(self, name)!r}; it must be {sign}")
+        check(self)
+        if not self.densities:
+            raise UserError("densities is (); it must be one positive number per link")
+        joints = len(self.densities) - 1
+        for name in ("stiffness", "damping", "lower", "upper"):
+            value = getattr(self, name)
+            if len(value) != joints:
+                raise UserError(f"{name} is {value}; it must be {joints} numbers, one per joint")
         if not np.all(np.array(self.lower) < np.array(self.upper)):
             raise UserError(f"lower {self.lower} must lie below upper {self.upper} in every joint")
-
-    def _array(self, name: str, count: int) -> np.ndarray:
-        """A field as finite numbers, whose plain form (float or tuple) replaces it."""
-        value = getattr(self, name)
-        many = name in ("densities", "stiffness", "damping", "lower", "upper")
-        try:
-            array = np.array(value, np.float64)
-        except (TypeError, ValueError):
-            array = np.array(np.nan)
-        if array.shape != ((count,) if many else ()) or not np.all(np.isfinite(array)):
-            size = f"{count} finite numbers" if many else "a finite number"
-            raise UserError(f"{name} is {value!r}; it must be {size}")
-        object.__setattr__(self, name, tuple(array.tolist()) if many else float(array))
-        return array
 
 
 def published(parameters: PlanarParameters) -> PlanarParameters:

@@ -5,13 +5,14 @@ This module does not load MuJoCo until a model is compiled.
 
 import copy
 import logging
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sims.errors import UserError
+from sims.parameters import check, number
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,12 @@ class MujocoFactors:
         strength: Force of all actuators, and the limits of that force.
     """
 
-    mass: float = 1.0
-    damping: float = 1.0
-    stiffness: float = 1.0
-    armature: float = 1.0
-    friction: float = 1.0
-    strength: float = 1.0
+    mass: float = number(1.0, sign="positive")
+    damping: float = number(1.0, sign="nonnegative")
+    stiffness: float = number(1.0, sign="nonnegative")
+    armature: float = number(1.0, sign="nonnegative")
+    friction: float = number(1.0, sign="nonnegative")
+    strength: float = number(1.0, sign="nonnegative")
 
     def __post_init__(self) -> None:
         """Checks every value.
@@ -40,14 +41,7 @@ class MujocoFactors:
         Raises:
             UserError: A factor is negative, not finite or no number, or there is no mass.
         """
-        for field in fields(self):
-            value = getattr(self, field.name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not np.isfinite(value) or value < 0.0:
-                raise UserError(f"{field.name} is {value!r}; a factor must be a number >= 0")
-            object.__setattr__(self, field.name, float(value))
-        if self.mass == 0.0:
-            raise UserError("mass is 0; the factor on the masses must be positive")
+        check(self)
 
 
 def _log_warnings(mujoco: Any) -> None:

@@ -116,7 +116,7 @@ def _action_space(model: Any) -> Space:
             )
     low, high = np.array(model.actuator_ctrlrange).T
     units = tuple(_unit(model, i) for i in range(model.nu))
-    return Space(tuple(names), units, low, high, 0.5 * (low + high), 0.5 * (high - low))
+    return Space.bounded(names, units, low, high)
 
 
 def _factors(sets: Mapping[str, Any] | None) -> Mapping[str, MujocoFactors]:
@@ -125,6 +125,8 @@ def _factors(sets: Mapping[str, Any] | None) -> Mapping[str, MujocoFactors]:
     for name, factors in {"nominal": {}, **(sets or {})}.items():
         try:
             made[name] = factors if isinstance(factors, MujocoFactors) else MujocoFactors(**factors)
+        except UserError as error:
+            raise UserError(f"parameter set {name!r}: {error}") from None
         except TypeError:
             allowed = ", ".join(MujocoFactors.__dataclass_fields__)
             raise UserError(

@@ -9,7 +9,7 @@ import hashlib
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, make_dataclass
+from dataclasses import dataclass, field, make_dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from sims.bodies import angles
 from sims.errors import UserError
 from sims.own.checks import called, numbers, text_hash
+from sims.parameters import check, number
 from sims.system import Space, System
 
 PROBES = 6
@@ -66,29 +67,12 @@ def action_space(coordinates: Mapping[str, tuple[str, float, float]]) -> Space:
             raise UserError(
                 f"action {name!r} is {entry!r}; give (unit, low, high) with finite low < high"
             )
-    lows = np.array([entry[1] for entry in coordinates.values()], np.float64)
-    highs = np.array([entry[2] for entry in coordinates.values()], np.float64)
-    return Space(
+    return Space.bounded(
         names=tuple(coordinates),
-        units=tuple(entry[0] for entry in coordinates.values()),
-        low=lows,
-        high=highs,
-        center=0.5 * (lows + highs),
-        scale=0.5 * (highs - lows),
+        units=[entry[0] for entry in coordinates.values()],
+        low=[entry[1] for entry in coordinates.values()],
+        high=[entry[2] for entry in coordinates.values()],
     )
-
-
-def _check_numbers(parameters: Any) -> None:
-    """`__post_init__` of parameters that were given as numbers by name."""
-    for entry in fields(parameters):
-        value = getattr(parameters, entry.name)
-        if isinstance(value, list):  # from YAML
-            value = tuple(value)
-            object.__setattr__(parameters, entry.name, value)
-        items = value if isinstance(value, tuple) else (value,)
-        good = all(isinstance(x, int | float) and not isinstance(x, bool) for x in items)
-        if not items or not good or not np.isfinite(items).all():
-            raise UserError(f"parameter {entry.name} is {value!r}; give a finite number or a tuple")
 
 
 def parameter_sets(sets: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -108,17 +92,36 @@ def parameter_sets(sets: Mapping[str, Any] | None) -> Mapping[str, Any]:
                 f"parameter sets are {', '.join(sorted(kinds))}; make all of them mappings, or all "
                 "of them one frozen dataclass"
             )
+        for name, values in sets.items():
+            _of_set(name, check, values)
         return MappingProxyType(sets)
-    kind = make_dataclass(
-        "OwnParameters", list(base), frozen=True, namespace={"__post_init__": _check_numbers}
-    )
+    declared = [(name, *_declared(value)) for name, value in base.items()]
+    kind = make_dataclass("OwnParameters", declared, frozen=True, namespace=_CHECKED)
     made = {}
     for name, values in sets.items():
         unknown = [key for key in values if key not in base]
         if unknown:
             raise UserError(f"set {name!r} has {unknown[0]!r}, which 'nominal' does not have")
-        made[name] = kind(**{**base, **values})
+        made[name] = _of_set(name, kind, **{**base, **values})
     return MappingProxyType(made)
+
+
+_CHECKED = {"__post_init__": check}
+
+
+def _declared(value: Any) -> tuple[Any, Any]:
+    """Type and field of a parameter that is a number, or a tuple of any length, in "nominal"."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return tuple[float, ...], number(shape=(None,))
+    return float, number()
+
+
+def _of_set(name: str, function: Callable[..., Any], *values: Any, **named: Any) -> Any:
+    """`function(...)`, whose mistakes are those of a set."""
+    try:
+        return function(*values, **named)
+    except UserError as error:
+        raise UserError(f"parameter set {name!r}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -223,7 +226,6 @@ class OwnSystem(System):
             reward_description=_in_words(task),
             safe_action=safe,
             parameter_sets=sets,
-            nominal_for=MappingProxyType(dict.fromkeys(sets, "nominal")),
             methods=("finite_difference",),
         )
         object.__setattr__(self, "task", task)
@@ -266,20 +268,15 @@ class OwnSystem(System):
             low[self.state.names.index(name)], high[self.state.names.index(name)] = array
         return low, high
 
-    def reset(
-        self, rng: np.random.Generator, parameters: Any = "real", count: int | None = None
-    ) -> np.ndarray:
+    def _starts(self, rng: np.random.Generator, parameters: Any, count: int) -> np.ndarray:
         """Draws start states as the task says; see `System.reset`."""
-        rows = 1 if count is None else count
         start, shape = self.task.start, (self.state.size,)
         if callable(start):
-            resolved = self.resolve(parameters)
-            drawn = [called(start, "start", rng, resolved) for _ in range(rows)]
+            drawn = [called(start, "start", rng, parameters) for _ in range(count)]
             states = np.stack([numbers(each, shape, "start", double=False) for each in drawn])
         else:
-            states = rng.uniform(*self._limits, (rows, *shape))
-        result = self.wrapped(states).astype(np.float32)
-        return result[0] if count is None else result
+            states = rng.uniform(*self._limits, (count, *shape))
+        return self.wrapped(states)
 
     def _outcome(
         self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray

@@ -5,15 +5,16 @@ is that of the second link relative to the first. Both turn counter-clockwise. T
 motion are in `sims.systems.acrobot_dynamics`.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sims.parameters import check, number
 from sims.system import Space
-from sims.systems.swing_up import SwingUp, check_numbers
+from sims.systems.swing_up import SwingUp
 
 if TYPE_CHECKING:
     from sims.engines.warp_model import Kernels
@@ -41,14 +42,14 @@ class AcrobotParameters:
             of two links of 1 m is more than 1 m to the left of the base.
     """
 
-    length1: float = 1.0
-    mass1: float = 1.0
-    mass2: float = 1.0
-    center1: float = 0.5
-    center2: float = 0.5
-    inertia1: float = 0.2
-    inertia2: float = 0.8
-    gravity: float = field(default=9.8, metadata={"randomise": False})
+    length1: float = number(1.0, sign="positive")
+    mass1: float = number(1.0, sign="positive")
+    mass2: float = number(1.0, sign="positive")
+    center1: float = number(0.5, sign="positive")
+    center2: float = number(0.5, sign="positive")
+    inertia1: float = number(0.2, sign="positive")
+    inertia2: float = number(0.8, sign="positive")
+    gravity: float = number(9.8, sign="nonnegative", randomise=False)
     published_ends: bool = False
 
     def __post_init__(self) -> None:
@@ -57,8 +58,7 @@ class AcrobotParameters:
         Raises:
             UserError: A value is not physical.
         """
-        positive = [name for name in self.__dataclass_fields__ if name != "gravity"]
-        check_numbers(self, positive)
+        check(self)
 
 
 _NOMINAL = AcrobotParameters()
@@ -69,14 +69,6 @@ PARAMETER_SETS = MappingProxyType(
         "real": _REAL,
         "published": replace(_REAL, published_ends=True),
         "published_nominal": replace(_NOMINAL, published_ends=True),
-    }
-)
-NOMINAL_FOR = MappingProxyType(
-    {
-        "nominal": "nominal",
-        "real": "nominal",
-        "published": "published_nominal",
-        "published_nominal": "published_nominal",
     }
 )
 
@@ -95,8 +87,6 @@ class Acrobot(SwingUp):
 
     def __init__(self) -> None:
         """Assembles the one instance; use `sims.registry.get("acrobot")`."""
-        safe_action = np.zeros(1, np.float32)
-        safe_action.flags.writeable = False
         super().__init__(
             name="acrobot",
             description="Double pendulum that has to swing up by the torque of its elbow",
@@ -108,14 +98,7 @@ class Acrobot(SwingUp):
                 center=np.array([np.pi, 0.0, 0.0, 0.0]),
                 scale=np.array([np.pi, np.pi, 0.5 * MAX_RATE1, 0.5 * MAX_RATE2]),
             ),
-            action=Space(
-                names=("torque",),
-                units=("N m",),
-                low=np.array([-TORQUE]),
-                high=np.array([TORQUE]),
-                center=np.zeros(1),
-                scale=np.array([TORQUE]),
-            ),
+            action=Space.bounded(("torque",), ("N m",), -TORQUE, TORQUE),
             dt=0.05,
             horizon=100,
             attitude=None,
@@ -123,9 +106,8 @@ class Acrobot(SwingUp):
                 "sin(angle1) + sin(angle1 + angle2) at the next state; terminated only where not "
                 "finite"
             ),
-            safe_action=safe_action,
+            safe_action=np.zeros(1),
             parameter_sets=PARAMETER_SETS,
-            nominal_for=NOMINAL_FOR,
         )
 
     def outcome(

@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sims.bodies.inertia import scaled_inertia
-from sims.bodies.mrp_body import ATTITUDE, MrpBody, state_space
+from sims.bodies.mrp_body import (
+    ATTITUDE,
+    EXPONENTIAL,
+    MrpBody,
+    exponential,
+    squares,
+    state_space,
+)
 from sims.system import Space
 from sims.systems.airplane_parameters import (
     NEUTRAL,
-    NOMINAL_FOR,
     PARAMETER_SETS,
     AirplaneParameters,
 )
@@ -32,6 +38,9 @@ PITCHED = np.array([0.0, -0.0377367, 0.0])
 HALF_TURN_PITCHED = np.array([0.997156, 0.0, 0.075366])
 # Throttle, aileron, elevator and rudder of level flight at 5 m/s by the nominal model
 TRIM = np.array([35.57, NEUTRAL, 72.65, NEUTRAL])
+
+WEIGHTS = (1.0, 0.8, 0.1, 0.2)  # of position, attitude, velocity and rates in the cost,
+DIVISOR = 20.0  # which is divided by this
 
 
 class Airplane(MrpBody):
@@ -53,48 +62,43 @@ class Airplane(MrpBody):
     """
 
     TARGET = np.concatenate([np.zeros(3), PITCHED, np.zeros(6)])
-    STATE_COST = np.repeat([1.0, 0.8, 0.1, 0.2], 3) / 2.0 / 10.0
+    STATE_COST = np.repeat(WEIGHTS, 3) / DIVISOR
     ACTION_COST = np.zeros(4)
     MAX_COST = 50.0
 
     def __init__(self) -> None:
         """Assembles the one instance; use `sims.registry.get("airplane")`."""
-        safe_action = TRIM.astype(np.float32)
-        safe_action.flags.writeable = False
+        lean = f"p - ({', '.join(f'{x:g}' for x in PITCHED)})"
         super().__init__(
             name="airplane",
             description="Small aerobatic airplane that has to climb to the origin and stop there",
             # the way is 5 m long at 5 m/s; a short MRP 1; half a turn per second is 3 rad/s
             state=state_space(position=5.0, attitude=1.0, velocity=5.0, rate=5.0),
-            action=_action_space(),
+            action=Space.bounded(
+                ("throttle", "aileron", "elevator", "rudder"), ("counts",) * 4, 0.0, 255.0
+            ),
             dt=0.04,
             horizon=50,
             attitude="mrp (0 = level), body FLU to world ENU, velocity in world axes",
             reward_description=(
-                "exp(2 - c/2), c = (|r|^2 + 0.8 |p - (0, -0.0377367, 0)|^2 + 0.1 |v|^2 + "
-                "0.2 |w|^2)/20 at the next state; terminated with reward 0 where c > 50 or not "
+                f"{EXPONENTIAL}, c = ({squares(WEIGHTS, ('r', lean, 'v', 'w'))})/{DIVISOR:g} at "
+                f"the next state; terminated with reward 0 where c > {self.MAX_COST:g} or not "
                 "finite"
             ),
-            safe_action=safe_action,
+            safe_action=TRIM,
             parameter_sets=PARAMETER_SETS,
-            nominal_for=NOMINAL_FOR,
         )
 
-    def reset(
-        self, rng: np.random.Generator, parameters: Any = "real", count: int | None = None
-    ) -> np.ndarray:
+    def _starts(self, rng: np.random.Generator, parameters: Any, count: int) -> np.ndarray:
         """Draws positions (-5, 0, -1.5) + U(±0.5)^3 m; the rest is level flight at 5 m/s."""
-        self.resolve(parameters)
-        state = np.zeros((1 if count is None else count, 12))
-        state[:, :3] = START + rng.uniform(-START_WINDOW, START_WINDOW, (len(state), 3))
+        state = np.zeros((count, 12))
+        state[:, :3] = START + rng.uniform(-START_WINDOW, START_WINDOW, (count, 3))
         state[:, ATTITUDE], state[:, 6:9] = PITCHED, START_VELOCITY
-        result = state.astype(np.float32)
-        return result[0] if count is None else result
+        return state
 
     def earned(self, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """exp(2 - cost / 2), at most 7.39, and its slope."""
-        value = np.exp(2.0 - 0.5 * cost)
-        return value, -0.5 * value
+        return exponential(cost)
 
     def deviation(self, next_state: np.ndarray, parameters: Any) -> np.ndarray:
         """From the target; the attitude in sets with the published cost: by the published MRP."""
@@ -166,14 +170,3 @@ def half_turned_derivative(p: np.ndarray) -> np.ndarray:
     return (numerator - half_turned(p)[..., :, None] * by_scale[..., None, :]) / scale[
         ..., None, None
     ]
-
-
-def _action_space() -> Space:
-    return Space(
-        names=("throttle", "aileron", "elevator", "rudder"),
-        units=("counts",) * 4,
-        low=np.zeros(4),
-        high=np.full(4, 255.0),
-        center=np.full(4, 127.5),
-        scale=np.full(4, 127.5),
-    )

@@ -4,13 +4,14 @@ The airplane is a small aerobatic one of foam with a span of 45 cm (Manchester e
 Lengths of parts that no set changes are constants here; body frame forward-left-up.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 
 from sims.bodies.inertia import check_inertia
 from sims.errors import UserError
+from sims.parameters import check, choice, number
 
 GRAVITY = 9.81
 ROOT_CHORD, TIP_CHORD, MEAN_CHORD = 0.135, 0.08, 0.1075  # wing, m
@@ -31,8 +32,6 @@ FULL_WASH = (5.568, 0.199, -8.859)  # factor, exponent of counts, offset in m/s
 WINGS = ("wind_tunnel", "flat_plate")
 WASHES = ("full", "linear")
 COSTS = ("level", "half_turn")
-
-Row = tuple[float, float, float]
 
 # Coefficients of the whole wing against the angle of attack in rad, highest power first
 TUNNEL_LIFT = (
@@ -94,22 +93,26 @@ class AirplaneParameters:
             near the target.
     """
 
-    mass: float = 0.075
-    span: float = 0.45
-    inertia: Row = field(
-        default=(4.8944e-4, 6.3778e-4, 7.9509e-4),
-        metadata={"randomise": False},  # its numbers depend on each other
+    mass: float = number(0.075, sign="positive")
+    span: float = number(0.45, sign="positive")
+    inertia: tuple[float, float, float] = number(
+        (4.8944e-4, 6.3778e-4, 7.9509e-4),
+        sign="positive",
+        shape=(3,),
+        randomise=False,  # its numbers depend on each other
     )
-    air_density: float = 1.2
-    thrust_gain: float = 0.006763
-    effectiveness: Row = (0.63, 0.88, 0.76)
-    wing: str = "wind_tunnel"
-    propwash: str = "full"
+    air_density: float = number(1.2, sign="positive")
+    thrust_gain: float = number(0.006763, sign="positive")
+    effectiveness: tuple[float, float, float] = number(
+        (0.63, 0.88, 0.76), sign="positive", shape=(3,)
+    )
+    wing: str = choice("wind_tunnel", WINGS)
+    propwash: str = choice("full", WASHES)
     negative_thrust: bool = False
     swapped_speed: bool = False
     spin_on_all_axes: bool = False
     mrp_switch: bool = True
-    attitude_cost: str = "level"
+    attitude_cost: str = choice("level", COSTS)
 
     def __post_init__(self) -> None:
         """Checks every value.
@@ -117,34 +120,10 @@ class AirplaneParameters:
         Raises:
             UserError: A value is not physical, or none of those that there are.
         """
-        for name in ("mass", "span", "air_density", "thrust_gain"):
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not np.isfinite(value) or value <= 0.0:
-                raise UserError(f"{name} is {value!r}; it must be a positive number")
+        check(self)
         if self.section_areas[1] <= 0.0:
             raise UserError(f"span is {self.span!r}; it leaves nothing of the outboard wing")
-        for name in ("inertia", "effectiveness"):
-            self._three_positive(name)
         check_inertia(np.diag(self.inertia))
-        for name, allowed in (("wing", WINGS), ("propwash", WASHES), ("attitude_cost", COSTS)):
-            if getattr(self, name) not in allowed:
-                raise UserError(
-                    f"{name} is {getattr(self, name)!r}; use one of {', '.join(allowed)}"
-                )
-        for name in ("negative_thrust", "swapped_speed", "spin_on_all_axes", "mrp_switch"):
-            if not isinstance(getattr(self, name), bool):
-                raise UserError(f"{name} is {getattr(self, name)!r}; use true or false")
-
-    def _three_positive(self, name: str) -> None:
-        value = getattr(self, name)
-        try:
-            array = np.array(value, np.float64)
-        except (TypeError, ValueError):
-            array = np.array(np.nan)
-        if array.shape != (3,) or not np.all(np.isfinite(array)) or np.any(array <= 0.0):
-            raise UserError(f"{name} is {value!r}; it must be 3 positive numbers")
-        object.__setattr__(self, name, tuple(array.tolist()))
 
     @property
     def section_areas(self) -> tuple[float, float]:
@@ -180,13 +159,5 @@ PARAMETER_SETS = MappingProxyType(
         "published_nominal": replace(
             _PUBLISHED, mass=1.2 * _NOMINAL.mass, span=0.95 * _NOMINAL.span
         ),
-    }
-)
-NOMINAL_FOR = MappingProxyType(
-    {
-        "nominal": "nominal",
-        "real": "nominal",
-        "published": "published_nominal",
-        "published_nominal": "published_nominal",
     }
 )

@@ -19,6 +19,7 @@ import numpy as np
 from sims.bodies import mrp
 from sims.engines.mujoco_factors import MujocoFactors
 from sims.engines.mujoco_system import METHODS, MujocoSystem
+from sims.parameters import number
 from sims.scene import Scene
 from sims.system import Space
 
@@ -47,7 +48,7 @@ class AntFactors(MujocoFactors):
             timesteps.
     """
 
-    contact_stiffness: float = 1.0
+    contact_stiffness: float = number(1.0, sign="positive")
 
 
 # The paper's changes to its other runners: damping and friction as for the hopper and the cheetah,
@@ -58,7 +59,6 @@ PARAMETER_SETS = MappingProxyType(
         "real": AntFactors(mass=1.1, damping=0.7, friction=0.8, contact_stiffness=5.0),
     }
 )
-NOMINAL_FOR = MappingProxyType({"nominal": "nominal", "real": "nominal"})
 
 
 def _state_space() -> Space:
@@ -89,30 +89,20 @@ class Ant(MujocoSystem):
 
     def __init__(self) -> None:
         """Assembles the one instance; use `sims.registry.get("ant")`."""
-        safe_action = np.zeros(8, np.float32)
-        safe_action.flags.writeable = False
         super().__init__(
             name="ant",
             description="Four-legged ant that has to run along x",
             state=_state_space(),
-            action=Space(
-                names=JOINTS,
-                units=("200 N m",) * 8,
-                low=np.full(8, -1.0),
-                high=np.full(8, 1.0),
-                center=np.zeros(8),
-                scale=np.ones(8),
-            ),
+            action=Space.bounded(JOINTS, ("200 N m",) * 8, -1.0, 1.0),
             dt=1.0 / 60.0,
             horizon=1000,
             attitude="mrp (0 = level, facing x), body FLU to world; rates in body axes",
             reward_description=(
-                "vx + (1 + R11) + 0.1 (1 + R33) + (z - 0.27) at the next state, R = body to world; "
-                "terminated with reward 0 where z < 0.27 or not finite"
+                f"vx + (1 + R11) + {UP_WEIGHT:g} (1 + R33) + (z - {LOWEST:g}) at the next state, "
+                f"R = body to world; terminated with reward 0 where z < {LOWEST:g} or not finite"
             ),
-            safe_action=safe_action,
+            safe_action=np.zeros(8),
             parameter_sets=PARAMETER_SETS,
-            nominal_for=NOMINAL_FOR,
             methods=METHODS,
         )
 
@@ -130,21 +120,18 @@ class Ant(MujocoSystem):
         model.geom_solref[:, 0] /= np.sqrt(self.resolve(parameters).contact_stiffness)
         return model
 
-    def reset(
-        self, rng: np.random.Generator, parameters: Any = "real", count: int | None = None
-    ) -> np.ndarray:
+    def _starts(self, rng: np.random.Generator, parameters: Any, count: int) -> np.ndarray:
         """Draws starts near a stand at 0.75 m, from where the ant drops on its feet.
 
         Height ±0.05 m, roll, pitch and yaw ±0.1 rad, joints ±0.1 rad about (0, 1), velocities and
         rates ±0.25, each uniform.
         """
         spread = np.array([0.05] + 3 * [0.1] + 8 * [0.1] + 14 * [0.25])
-        state = rng.uniform(-spread, spread, (1 if count is None else count, 26))
+        state = rng.uniform(-spread, spread, (count, 26))
         state[:, HEIGHT] += START_HEIGHT
         state[:, ATTITUDE] = mrp.from_quaternion(mrp.quaternion_from_euler(state[:, ATTITUDE]))
         state[:, 5:12:2] += START_ANKLE
-        result = state.astype(np.float32)
-        return result[0] if count is None else result
+        return state
 
     def terminated(
         self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray, parameters: Any = None

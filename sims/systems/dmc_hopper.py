@@ -34,7 +34,6 @@ HEIGHT, SPEED = 13, 14  # places in the state
 PARAMETER_SETS = MappingProxyType(
     {"nominal": MujocoFactors(), "real": MujocoFactors(damping=0.7, friction=0.7)}
 )
-NOMINAL_FOR = MappingProxyType({"nominal": "nominal", "real": "nominal"})
 
 
 def _state_space() -> Space:
@@ -63,31 +62,22 @@ class DmcHopper(MujocoSystem):
 
     def __init__(self) -> None:
         """Assembles the one instance; use `sims.registry.get("dmc_hopper")`."""
-        safe_action = np.zeros(4, np.float32)
-        safe_action.flags.writeable = False
         super().__init__(
             name="dmc_hopper",
             description="Hopper of the DeepMind Control Suite that has to hop forward at 2 m/s",
             state=_state_space(),
-            action=Space(
-                names=JOINTS,
-                units=("1",) * 4,
-                low=np.full(4, -1.0),
-                high=np.full(4, 1.0),
-                center=np.zeros(4),
-                scale=np.ones(4),
-            ),
+            action=Space.bounded(JOINTS, ("1",) * 4, -1.0, 1.0),
             dt=0.02,
             horizon=1000,
             attitude=None,
             reward_description=(
-                "clip(speed / 2, 0, 1) with the centre of mass's speed along x where the torso is "
-                "0.6 to 2 m above the foot, otherwise 0, at the next state; terminated with "
-                "reward 0 only where that is not finite"
+                f"clip(speed / {HOP_SPEED:g}, 0, 1) with the centre of mass's speed along x where "
+                f"the torso is {STAND_HEIGHT[0]:g} to {STAND_HEIGHT[1]:g} m above the foot, "
+                "otherwise 0, at the next state; terminated with reward 0 only where that is not "
+                "finite"
             ),
-            safe_action=safe_action,
+            safe_action=np.zeros(4),
             parameter_sets=PARAMETER_SETS,
-            nominal_for=NOMINAL_FOR,
             methods=METHODS,
         )
 
@@ -100,9 +90,7 @@ class DmcHopper(MujocoSystem):
         height = HeightDifference(model, "torso", "foot")
         return Layout(left_out=(0,), derived=(height, SubtreeSpeed(model, "torso")))
 
-    def reset(
-        self, rng: np.random.Generator, parameters: Any = "real", count: int | None = None
-    ) -> np.ndarray:
+    def _starts(self, rng: np.random.Generator, parameters: Any, count: int) -> np.ndarray:
         """Draws the pitch from a full turn and joint angles within their limits, at rest.
 
         The torso starts 1 m high, so that a foot may start below the floor, as in the suite.
@@ -113,13 +101,13 @@ class DmcHopper(MujocoSystem):
         maps, data = self.state_map(model), mujoco.MjData(model)
         low, high = model.jnt_range[2:].T.copy()
         low[0], high[0] = -np.pi, np.pi
-        angles = rng.uniform(low, high, (1 if count is None else count, 5))
+        angles = rng.uniform(low, high, (count, 5))
         result = np.empty((len(angles), self.state.size), np.float32)
         for row, drawn in zip(result, angles, strict=True):
             data.qpos[2:] = drawn
             maps.refresh(data)
             row[:] = maps.observe(data)
-        return result[0] if count is None else result
+        return result
 
     @staticmethod
     def _standing(next_state: np.ndarray) -> np.ndarray:

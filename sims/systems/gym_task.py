@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 PARAMETER_SETS = MappingProxyType(
     {"nominal": MujocoFactors(mass=0.9, damping=1.2, friction=0.8), "real": MujocoFactors()}
 )
-NOMINAL_FOR = MappingProxyType({"nominal": "nominal", "real": "nominal"})
 
 
 @dataclass(frozen=True)
@@ -192,27 +191,19 @@ class GymTask(MujocoSystem):
             )
         task = TASKS[task_id]
         m = 1 if not task.runner else len(task.joints)
-        safe_action = np.zeros(m, np.float32)
-        safe_action.flags.writeable = False
         super().__init__(
             name=f"gym:{task_id}",
             description=f"Gymnasium's {task_id}, with a model whose bodies and joints differ",
             state=_state_space(task),
-            action=Space(
-                names=task.joints if task.runner else ("force",),
-                units=("1",) * m,
-                low=np.full(m, -task.limit),
-                high=np.full(m, task.limit),
-                center=np.zeros(m),
-                scale=np.full(m, task.limit),
+            action=Space.bounded(
+                task.joints if task.runner else ("force",), ("1",) * m, -task.limit, task.limit
             ),
             dt=task.dt,
             horizon=1000,
             attitude=None,
             reward_description=_description(task),
-            safe_action=safe_action,
+            safe_action=np.zeros(m),
             parameter_sets=PARAMETER_SETS,
-            nominal_for=NOMINAL_FOR,
             methods=METHODS,
         )
 
@@ -236,13 +227,10 @@ class GymTask(MujocoSystem):
         speed = MeanSpeed(0, self.dt)
         return Layout(left_out=(0,), velocity_clip=self._task.clip, derived=(speed,))
 
-    def reset(
-        self, rng: np.random.Generator, parameters: Any = "real", count: int | None = None
-    ) -> np.ndarray:
+    def _starts(self, rng: np.random.Generator, parameters: Any, count: int) -> np.ndarray:
         """Draws start states as the task does, number by number; x is dropped."""
-        self.resolve(parameters)
         task, nq = self._task, len(self._task.joints) + 3 * self._task.runner
-        result = np.empty((1 if count is None else count, self.state.size), np.float32)
+        result = np.empty((count, self.state.size), np.float32)
         for row in result:
             qpos = rng.uniform(-task.noise, task.noise, nq)
             if task.normal_noise:
@@ -254,7 +242,7 @@ class GymTask(MujocoSystem):
                 row[:] = np.concatenate([qpos[1:], qvel, qvel[:1]])
             else:
                 row[:] = np.concatenate([qpos, qvel])
-        return result[0] if count is None else result
+        return result
 
     def terminated(
         self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray, parameters: Any = None

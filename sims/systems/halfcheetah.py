@@ -18,6 +18,8 @@ EFFORT = 0.1
 class HalfCheetah(PlanarSystem):
     """Seventeen states, six joints of 200 N m; reward for speed. Falling over ends nothing.
 
+    Only a state that is not finite does, and actions within their bounds have led to none.
+
     Real: joint damping and friction 30 % lower, ground stiffness and damping five times as high as
     nominal (value-gradient paper). In `published` the lower damping has no effect;
     `sims.bodies.planar.PlanarSystem` says what else is published.
@@ -33,8 +35,8 @@ class HalfCheetah(PlanarSystem):
         super().__init__(
             description="Two-legged planar robot that has to run forward",
             reward_description=(
-                "vx - 0.1 sum clip(a, -1, 1)^2 at the next state; terminated with reward 0 only "
-                "where that is not finite"
+                f"vx - {EFFORT:g} sum clip(a, -1, 1)^2 at the next state; terminated with reward 0 "
+                "only where that is not finite"
             ),
             parameter_sets=PARAMETER_SETS,
         )

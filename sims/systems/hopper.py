@@ -15,6 +15,9 @@ SPEED = 5  # place of the forward speed in the state
 LOWEST = 0.8  # m; lower, the episode ends
 UPRIGHT = 0.95  # m of height from which on height is rewarded
 HIGHEST = 1.25  # m of height up to which it is
+DEEPEST = -1.0  # m relative to UPRIGHT below which nothing gets worse
+SINKING = 200.0  # cost per square metre below UPRIGHT
+ALIVE = 1.0  # reward of every step
 LEAN = np.pi / 6.0  # rad of pitch at which its share of the reward is used up
 EFFORT = 0.1
 
@@ -27,7 +30,8 @@ class Hopper(PlanarSystem):
     do.
 
     A fall keeps its reward, which height and pitch have made negative before. Standing still earns
-    1.3 per step and so more than any way of ending.
+    1.3 per step, more than falling without running. A dive that ends a run can earn more than
+    standing still, though not more than running on.
     """
 
     ROBOT = ROBOT
@@ -40,9 +44,10 @@ class Hopper(PlanarSystem):
         super().__init__(
             description="One-legged planar robot that has to hop forward without falling",
             reward_description=(
-                "vx + h + 1 - (pitch / (pi/6))^2 - 0.1 sum clip(a, -1, 1)^2 at the next state, "
-                "d = clip(z - 0.95, -1, 0.3), h = d if d > 0 else -200 d^2; terminated where "
-                "z < 0.8, with that reward, or with reward 0 where not finite"
+                f"vx + h + {ALIVE:g} - (pitch / (pi/{np.pi / LEAN:g}))^2 - {EFFORT:g} sum "
+                f"clip(a, -1, 1)^2 at the next state, d = clip(z - {UPRIGHT:g}, {DEEPEST:g}, "
+                f"{HIGHEST - UPRIGHT:g}), h = d if d > 0 else -{SINKING:g} d^2; terminated where "
+                f"z < {LOWEST:g}, with that reward, or with reward 0 where not finite"
             ),
             parameter_sets=PARAMETER_SETS,
         )
@@ -53,9 +58,9 @@ class Hopper(PlanarSystem):
         """Speed, height, upright pitch and small torques; 0 where the next state is not finite."""
         finite = np.isfinite(next_state).all(axis=-1)
         after = np.where(finite[..., None], next_state, 0.0).astype(np.float64)
-        height = np.clip(after[..., HEIGHT] - UPRIGHT, -1.0, HIGHEST - UPRIGHT)
-        standing = np.where(height > 0.0, height, -200.0 * height**2)
-        leaning = 1.0 - (after[..., PITCH] / LEAN) ** 2
+        height = np.clip(after[..., HEIGHT] - UPRIGHT, DEEPEST, HIGHEST - UPRIGHT)
+        standing = np.where(height > 0.0, height, -SINKING * height**2)
+        leaning = ALIVE - (after[..., PITCH] / LEAN) ** 2
         value = after[..., SPEED] + standing + leaning - EFFORT * effort(action)[0]
         return np.where(finite, value, 0.0).astype(next_state.dtype)
 
@@ -66,9 +71,9 @@ class Hopper(PlanarSystem):
         alive = ~self.terminated(state, action, next_state)[..., None]
         after = np.where(alive, next_state, 0.0).astype(np.float64)
         height = after[..., HEIGHT] - UPRIGHT
-        inside = (height >= -1.0) & (height <= HIGHEST - UPRIGHT)
+        inside = (height >= DEEPEST) & (height <= HIGHEST - UPRIGHT)
         by_state = np.zeros(next_state.shape)
-        by_state[..., HEIGHT] = np.where(height > 0.0, 1.0, -400.0 * height) * inside
+        by_state[..., HEIGHT] = np.where(height > 0.0, 1.0, -2.0 * SINKING * height) * inside
         by_state[..., PITCH] = -2.0 * after[..., PITCH] / LEAN**2
         by_state[..., SPEED] = 1.0
         by_action = -EFFORT * effort(np.where(alive, action, 0.0))[1]

@@ -22,7 +22,8 @@ import numpy as np
 from sims.bodies import mrp
 from sims.engines.mujoco_factors import compile_mjcf
 from sims.errors import UserError
-from sims.systems.quadrotor_parameters import GRAVITY, Row, randomise
+from sims.parameters import number, whole
+from sims.systems.quadrotor_parameters import GRAVITY, randomise
 from sims.systems.rexquadrotor_parameters import PARAMETER_SETS, Parameters
 
 if TYPE_CHECKING:
@@ -48,12 +49,12 @@ class MujocoParameters(Parameters):
         substeps: Runge-Kutta steps of MuJoCo per control period.
     """
 
-    motor_time: float = 0.04
-    wind: Row = (2.4, 1.8, 0.0)
-    gust: float = 0.6
-    gust_time: float = 1.5
-    wind_seed: int = 0
-    substeps: int = 10
+    motor_time: float = number(0.04, sign="nonnegative")
+    wind: tuple[float, float, float] = number((2.4, 1.8, 0.0), shape=(3,))
+    gust: float = number(0.6, sign="nonnegative")
+    gust_time: float = number(1.5, sign="positive")
+    wind_seed: int = whole(0)
+    substeps: int = whole(10, least=1)
 
     def __post_init__(self) -> None:
         """Checks every value.
@@ -62,16 +63,6 @@ class MujocoParameters(Parameters):
             UserError: A value is not physical, or one that this world does not offer.
         """
         super().__post_init__()
-        self._number("gust_time", positive=True)
-        for name in ("motor_time", "gust"):
-            self._number(name)
-            if getattr(self, name) < 0.0:
-                raise UserError(f"{name} is {getattr(self, name)}; it must be >= 0")
-        self._array("wind", (3,))
-        for name, least in (("wind_seed", 0), ("substeps", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise UserError(f"{name} is {value!r}; it must be a whole number >= {least}")
         if self.drag_acts_on != "velocity" or not self.mrp_switch:
             raise UserError("the MuJoCo quadrotor has drag on the velocity and MRPs with |p| <= 1")
 

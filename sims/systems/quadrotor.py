@@ -24,15 +24,11 @@ class Quadrotor(MrpBody):
     START_VELOCITY: float
     START_RATE: float
 
-    def reset(
-        self, rng: np.random.Generator, parameters: Any = "real", count: int | None = None
-    ) -> np.ndarray:
+    def _starts(self, rng: np.random.Generator, parameters: Any, count: int) -> np.ndarray:
         """Draws position, Euler angles, velocity and rates; the MRP has |p| <= 1."""
-        self.resolve(parameters)
-        state, quaternion = self._draw(rng, 1 if count is None else count)
+        state, quaternion = self._draw(rng, count)
         state[:, ATTITUDE] = mrp.switch(mrp.from_quaternion(quaternion))
-        result = state.astype(np.float32)
-        return result[0] if count is None else result
+        return state
 
     def _draw(self, rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Start states (count, 12) that lack their attitude, and quaternions for it."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from sims.bodies.inertia import check_inertia, scaled_inertia
 from sims.errors import UserError
+from sims.parameters import check, number
 
 GRAVITY = 9.81
 
@@ -30,14 +31,16 @@ class QuadrotorParameters(ABC):
         mrp_switch: Whether a step ends on the MRP sheet |p| <= 1.
     """
 
-    mass: float
-    inertia: tuple[Row, Row, Row]
-    arm: float
-    kf: float
-    km: float
-    drag_coefficient: float = 0.0
-    drag_areas: Row = (0.25, 0.25, 0.5)
-    air_density: float = 1.27
+    mass: float = number(sign="positive")
+    inertia: tuple[Row, Row, Row] = number(shape=(3, 3))
+    arm: float = number(sign="positive")
+    kf: float = number(sign="positive")
+    km: float = number(sign="positive")
+    drag_coefficient: float = number(0.0, sign="nonnegative")
+    drag_areas: tuple[float, float, float] = number(
+        (0.25, 0.25, 0.5), sign="nonnegative", shape=(3,)
+    )
+    air_density: float = number(1.27, sign="positive")
     mrp_switch: bool = True
 
     def __post_init__(self) -> None:
@@ -46,36 +49,8 @@ class QuadrotorParameters(ABC):
         Raises:
             UserError: A value is not physical.
         """
-        for name in ("mass", "arm", "kf", "km", "air_density"):
-            self._number(name, positive=True)
-        self._number("drag_coefficient")
-        areas = self._array("drag_areas", (3,))
-        if self.drag_coefficient < 0.0 or np.any(areas < 0.0):
-            raise UserError(
-                f"drag coefficient {self.drag_coefficient} and areas {self.drag_areas} must be >= 0"
-            )
-        check_inertia(self._array("inertia", (3, 3)))
-        if not isinstance(self.mrp_switch, bool):
-            raise UserError(f"mrp_switch is {self.mrp_switch!r}; use true or false")
-
-    def _number(self, name: str, positive: bool = False) -> None:
-        value = getattr(self, name)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not np.isfinite(value) or (positive and value <= 0.0):
-            kind = "a positive number" if positive else "a finite number"
-            raise UserError(f"{name} is {value!r}; it must be {kind}")
-
-    def _array(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
-        try:
-            array = np.array(getattr(self, name), np.float64)
-        except (TypeError, ValueError):
-            array = np.array(np.nan)
-        if array.shape != shape or not np.all(np.isfinite(array)):
-            size = "x".join(map(str, shape))
-            raise UserError(f"{name} is {getattr(self, name)!r}; it must be {size} finite numbers")
-        plain = tuple(map(tuple, array.tolist())) if len(shape) == 2 else tuple(array.tolist())
-        object.__setattr__(self, name, plain)
-        return array
+        check(self)
+        check_inertia(np.array(self.inertia))
 
     @property
     @abstractmethod

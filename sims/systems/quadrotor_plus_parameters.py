@@ -55,4 +55,3 @@ _REAL = PlusParameters(
 )
 
 PARAMETER_SETS = MappingProxyType({"nominal": _NOMINAL, "real": _REAL})
-NOMINAL_FOR = MappingProxyType({"nominal": "nominal", "real": "nominal"})

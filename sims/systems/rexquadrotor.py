@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sims.bodies import mrp
-from sims.bodies.mrp_body import ATTITUDE, state_space
+from sims.bodies.mrp_body import ATTITUDE, EXPONENTIAL, exponential, squares, state_space
 from sims.errors import UserError
 from sims.system import Space
 from sims.systems.mujoco_quadrotor import (
+    ROTORS,
     MujocoParameters,
     MujocoQuadrotor,
     randomise_all,
@@ -22,7 +23,7 @@ from sims.systems.mujoco_quadrotor import (
 )
 from sims.systems.quadrotor import Quadrotor
 from sims.systems.quadrotor_parameters import QuadrotorParameters
-from sims.systems.rexquadrotor_parameters import NOMINAL_FOR, PARAMETER_SETS
+from sims.systems.rexquadrotor_parameters import PARAMETER_SETS
 
 if TYPE_CHECKING:
     from sims.engines.warp_model import WarpModel
@@ -30,16 +31,9 @@ if TYPE_CHECKING:
     from sims.simulation import Simulation
 
 
-def _action_space() -> Space:
-    low, high = np.full(4, 11.5), np.full(4, 18.3)
-    return Space(
-        names=("rotor1", "rotor2", "rotor3", "rotor4"),
-        units=("hundreds of throttle ticks",) * 4,
-        low=low,
-        high=high,
-        center=0.5 * (low + high),
-        scale=0.5 * (high - low),
-    )
+WEIGHTS = (10.0, 10.0, 1.0, 1.0)  # of position, attitude, velocity and rates in the cost,
+DIVISOR = 200.0  # which are divided by this
+EFFORT, EFFORT_DIVISOR = 1e-4, 20.0  # the same of the actions
 
 
 class RexQuadrotor(Quadrotor):
@@ -55,51 +49,45 @@ class RexQuadrotor(Quadrotor):
 
     START_VELOCITY = 0.5
     START_RATE = 0.25
-    STATE_COST = np.repeat([10.0, 10.0, 1.0, 1.0], 3) / 2.0 / 100.0
-    ACTION_COST = np.full(4, 1e-4) / 2.0 / 10.0
+    STATE_COST = np.repeat(WEIGHTS, 3) / DIVISOR
+    ACTION_COST = np.full(4, EFFORT) / EFFORT_DIVISOR
     MAX_COST = 500.0
 
     def __init__(self) -> None:
         """Assembles the one instance; use `sims.registry.get("rexquadrotor")`."""
-        safe_action = np.full(4, PARAMETER_SETS["nominal"].hover_action, np.float32)
-        safe_action.flags.writeable = False
         super().__init__(
             name="rexquadrotor",
             description="Quadrotor that has to fly from a tilted start within 5 m to the origin",
             # start positions reach 5 m; a short MRP 1; 5 m/s and 5 rad/s are brisk, ordinary flight
             state=state_space(position=5.0, attitude=1.0, velocity=5.0, rate=5.0),
-            action=_action_space(),
+            action=Space.bounded(ROTORS, ("hundreds of throttle ticks",) * 4, 11.5, 18.3),
             dt=0.05,
             horizon=100,
             attitude="mrp (0 = level), body FLU to world ENU",
             reward_description=(
-                "exp(2 - c/2), c = (10 |r|^2 + 10 |p|^2 + |v|^2 + |w|^2)/200 + 1e-4 |a|^2/20 at "
-                "the next state; terminated with reward 0 where c > 500 or not finite"
+                f"{EXPONENTIAL}, c = ({squares(WEIGHTS, 'rpvw')})/{DIVISOR:g} + "
+                f"{squares([EFFORT], 'a')}/{EFFORT_DIVISOR:g} at the next state; terminated with "
+                f"reward 0 where c > {self.MAX_COST:g} or not finite"
             ),
-            safe_action=safe_action,
+            safe_action=np.full(4, PARAMETER_SETS["nominal"].hover_action),
             parameter_sets=MappingProxyType({**PARAMETER_SETS, "mujoco": real_world()}),
-            nominal_for=MappingProxyType({**NOMINAL_FOR, "mujoco": "nominal"}),
         )
 
-    def reset(
-        self, rng: np.random.Generator, parameters: Any = "real", count: int | None = None
-    ) -> np.ndarray:
+    def _starts(self, rng: np.random.Generator, parameters: Any, count: int) -> np.ndarray:
         """Draws position U(±5 m), Euler angles U(±70°), velocity U(±0.5), rates U(±0.25).
 
         The MRP has |p| <= 1 for sets with start "short". With start "shadow" it is the MRP of the
         negated quaternion, |p| >= 1.
         """
-        if self.resolve(parameters).start != "shadow":
-            return super().reset(rng, parameters, count)
-        state, quaternion = self._draw(rng, 1 if count is None else count)
+        if parameters.start != "shadow":
+            return super()._starts(rng, parameters, count)
+        state, quaternion = self._draw(rng, count)
         state[:, ATTITUDE] = mrp.from_quaternion(-quaternion)
-        result = state.astype(np.float32)
-        return result[0] if count is None else result
+        return state
 
     def earned(self, cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """exp(2 - cost / 2), at most 7.39, and its slope."""
-        value = np.exp(2.0 - 0.5 * cost)
-        return value, -0.5 * value
+        return exponential(cost)
 
     def randomise(
         self, rng: np.random.Generator, parameters: Any, fraction: float

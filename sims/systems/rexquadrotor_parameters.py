@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from sims.errors import UserError
+from sims.parameters import choice, number
 from sims.systems.quadrotor_parameters import QuadrotorParameters
 
 DRAG_ARGUMENTS = ("velocity", "attitude")
@@ -29,23 +29,9 @@ class Parameters(QuadrotorParameters):
             other sheet with |p| >= 1, as if almost a full turn away from level.
     """
 
-    bf: float
-    drag_acts_on: str = "velocity"
-    start: str = "short"
-
-    def __post_init__(self) -> None:
-        """Checks every value.
-
-        Raises:
-            UserError: A value is not physical.
-        """
-        super().__post_init__()
-        self._number("bf")
-        for name, allowed in (("drag_acts_on", DRAG_ARGUMENTS), ("start", STARTS)):
-            if getattr(self, name) not in allowed:
-                raise UserError(
-                    f"{name} is {getattr(self, name)!r}; use one of {', '.join(allowed)}"
-                )
+    bf: float = number()
+    drag_acts_on: str = choice("velocity", DRAG_ARGUMENTS)
+    start: str = choice("short", STARTS)
 
     @property
     def rotors(self) -> np.ndarray:
@@ -111,13 +97,5 @@ PARAMETER_SETS = MappingProxyType(
         "real": _REAL,
         "published": _PUBLISHED,
         "published_nominal": replace(_NOMINAL, mrp_switch=False, start="shadow"),
-    }
-)
-NOMINAL_FOR = MappingProxyType(
-    {
-        "nominal": "nominal",
-        "real": "nominal",
-        "published": "published_nominal",
-        "published_nominal": "published_nominal",
     }
 )

@@ -1,43 +1,20 @@
 """What swing-up tasks have in common: angles that wrap, starts, and rewards of the next state."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any, ClassVar
 
 import numpy as np
 
 from sims.bodies import angles
 from sims.engines.warp_system import WarpSystem
-from sims.errors import UserError
-
-
-def check_numbers(parameters: Any, positive: Sequence[str]) -> None:
-    """Makes plain floats of a dataclass's numbers; those named must be > 0, the others >= 0.
-
-    Raises:
-        UserError: A field is something else.
-    """
-    for field in fields(parameters):
-        value = getattr(parameters, field.name)
-        if field.type is bool:
-            if not isinstance(value, bool):
-                raise UserError(f"{field.name} is {value!r}; use true or false")
-            continue
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not np.isfinite(value) or value < 0.0:
-            raise UserError(f"{field.name} is {value!r}; it must be a number >= 0")
-        if field.name in positive and value == 0.0:
-            raise UserError(f"{field.name} is {value!r}; it must be positive")
-        object.__setattr__(parameters, field.name, float(value))
 
 
 class SwingUp(WarpSystem):
     """A system that starts anywhere and is rewarded by where the next state is.
 
     As long as it has not swung up, most rewards are negative, so that ending an episode early would
-    pay. Hence nothing but a state that is not finite ends one. The published code does end
-    episodes; parameter sets with `published_ends` do as it does.
+    pay. Hence nothing but a state that is not finite ends one, and none has ever been reached. The
+    published code does end episodes; parameter sets with `published_ends` do as it does.
     """
 
     START: ClassVar[np.ndarray]  # (n, 2) bounds between which start states are uniform
@@ -50,13 +27,10 @@ class SwingUp(WarpSystem):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Reward (...), its derivatives (..., n), and end (...) of finite float64 next states."""
 
-    def reset(
-        self, rng: np.random.Generator, parameters: Any = "real", count: int | None = None
-    ) -> np.ndarray:
+    def _starts(self, rng: np.random.Generator, parameters: Any, count: int) -> np.ndarray:
         """Draws every coordinate uniformly; all sets start alike."""
         low, high = self.START.T
-        shape = low.shape if count is None else (count, *low.shape)
-        return rng.uniform(low, high, shape).astype(np.float32)
+        return rng.uniform(low, high, (count, len(low)))
 
     def reward(
         self,

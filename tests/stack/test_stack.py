@@ -180,7 +180,7 @@ def test_a_base_that_cannot_be_is_named_with_its_file(
 
 @pytest.mark.parametrize("system", registry.names())
 def test_every_system_has_a_stack_and_a_launch_file(system: str) -> None:
-    name = "quadrotor_sim" if system == "rexquadrotor" else f"{system}_sim"
+    name = f"{system}_sim"
     loaded = stack.load(name)
     assert (loaded.train.system, loaded.train.parameters) == (system, "real")
     assert loaded.train.transitions > loaded.train.warmup_transitions
