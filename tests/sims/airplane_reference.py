@@ -4,11 +4,9 @@ Written from the description of the surfaces in the frame forward-right-down; th
 is integrated with small Runge-Kutta steps. Nothing of it comes from the kernels.
 """
 
-import copy
-
 import numpy as np
 
-from sims.bodies import mrp
+from tests.sims.oracles import differences, matrix_from_mrp, turn_by_matrices
 
 FLIP = np.diag([1.0, -1.0, -1.0])  # forward-left-up to forward-right-down, and back
 LIFT = [-9.7818852975564, 38.779513049043175, -52.38849948994014, 19.26614121486308]
@@ -18,13 +16,6 @@ DRAG += [-8.905261747777024, -0.745202453390095, 3.835222476977072, 0.0035985110
 DRAG += [0.064645268865914]
 BROADSIDE = np.deg2rad(77.6199)  # where the measured lift ends
 WING_AREA = 0.45 * 0.1075
-
-
-def with_period(system, dt):
-    """The same system with another control period."""
-    other = copy.copy(system)
-    object.__setattr__(other, "dt", dt)
-    return other
 
 
 def wing_coefficients(plane, angle):
@@ -100,39 +91,26 @@ def accelerations(plane, rotation, v, w, action):
     return v_dot, (torque + np.cross(inertia * w + spin, w)) / inertia
 
 
-def hat(w):
-    return np.array([[0, -w[2], w[1]], [w[2], 0, -w[0]], [-w[1], w[0], 0]])
+def motion(plane, action):
+    """Rates of position and velocity (world) and turning rates (forward-left-up)."""
+
+    def rates(rotation, v, w):
+        v_dot, w_dot = accelerations(plane, rotation @ FLIP, v, FLIP @ w, action)
+        return v, v_dot, FLIP @ w_dot
+
+    return rates
 
 
 def reference_step(plane, state, action, dt, substeps):
-    """State after dt: position, rotation matrix (body forward-left-up), velocity and rates."""
-    state = np.asarray(state, float)
-
-    def rate(x):
-        rotation, v, w = x[3:12].reshape(3, 3), x[12:15], x[15:]
-        v_dot, w_dot = accelerations(plane, rotation, v, w, action)
-        return np.concatenate([v, (rotation @ hat(w)).ravel(), v_dot, w_dot])
-
-    rotation = mrp.to_matrix(state[3:6]) @ FLIP
-    x = np.concatenate([state[:3], rotation.ravel(), state[6:9], FLIP @ state[9:]])
-    h = dt / substeps
-    for _ in range(substeps):
-        k1 = rate(x)
-        k2 = rate(x + h / 2 * k1)
-        k3 = rate(x + h / 2 * k2)
-        k4 = rate(x + h * k3)
-        x = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-    return x[:3], x[3:12].reshape(3, 3) @ FLIP, x[12:15], FLIP @ x[15:]
+    """Position, rotation matrix (body forward-left-up), velocity and rates after dt."""
+    return turn_by_matrices(motion(plane, action), state, dt, substeps)
 
 
 def newton(residual, x, steps=30):
     """A root of residual, by Newton's method with centred differences."""
     x = np.array(x, float)
     for _ in range(steps):
-        value = residual(x)
-        delta = 1e-6 * np.maximum(1.0, np.abs(x))
-        columns = [(residual(x + d) - residual(x - d)) / (2 * d.sum()) for d in np.diag(delta)]
-        x = x - np.linalg.solve(np.stack(columns, axis=1), value)
+        x = x - np.linalg.solve(differences(residual, x), residual(x))
     assert np.abs(residual(x)).max() < 1e-9
     return x
 
@@ -146,7 +124,7 @@ def level_trim(plane, speed):
     """Angle of attack, throttle and elevator of level flight, by the reference."""
 
     def residual(x):
-        rotation = mrp.to_matrix(pitched(x[0])) @ FLIP
+        rotation = matrix_from_mrp(pitched(x[0])) @ FLIP
         action = np.array([x[1], 106.0, x[2], 106.0])
         v_dot, w_dot = accelerations(plane, rotation, np.array([speed, 0, 0]), np.zeros(3), action)
         return np.array([v_dot[0], v_dot[2], w_dot[1]])

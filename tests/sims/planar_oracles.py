@@ -46,33 +46,89 @@ def mujoco_model(robot, parameters):
     return model
 
 
-def applied_forces(parameters, q, qd, action):
-    """Generalised forces on (x, z, pitch, joints) in flight, straight from their description."""
-    force = np.zeros(len(qd))
-    force[:3] = -parameters.root_damping * qd[:3]
-    for j, a in enumerate(action):
-        angle, rate = q[3 + j], qd[3 + j]
-        torque = parameters.torque * a - parameters.stiffness[j] * angle
-        torque -= parameters.damping[j] * rate
-        beyond = 0.0
-        if angle < parameters.lower[j]:
-            beyond = angle - parameters.lower[j]
-        if angle > parameters.upper[j]:
-            beyond = angle - parameters.upper[j]
-        torque -= parameters.limit_stiffness * beyond
-        torque -= parameters.limit_damping * min(abs(beyond) / parameters.limit_depth, 1.0) * rate
-        force[3 + j] = torque
-    return force
+def joint_forces(parameters, q, qd, action):
+    """Generalised forces on (x, z, pitch, joints) but those of the ground."""
+    angle, rate = q[3:], qd[3:]
+    beyond = angle - np.clip(angle, parameters.lower, parameters.upper)
+    damping = np.array(parameters.damping)
+    damping += parameters.limit_damping * np.minimum(np.abs(beyond) / parameters.limit_depth, 1.0)
+    spring = np.array(parameters.stiffness) * angle + parameters.limit_stiffness * beyond
+    motors = parameters.torque * np.asarray(action)
+    return np.concatenate([-parameters.root_damping * qd[:3], motors - spring - damping * rate])
 
 
-def flight_acceleration(model, parameters, state, action):
-    """MuJoCo's qacc at a state without x."""
-    data = mujoco.MjData(model)
-    k = model.nv - 1
-    data.qpos[1:], data.qvel[:] = state[:k], state[k:]
-    data.qfrc_applied[:] = applied_forces(parameters, data.qpos, data.qvel, action)
-    mujoco.mj_forward(model, data)
-    return data.qacc.copy()
+def ground_forces(robot, parameters, model, data):
+    """Generalised forces of the ground, by virtual power: J^T f with MuJoCo's J of each point.
+
+    The lowest point of a sphere that has sunk in by d is pushed up by d (k + c v) while it sinks
+    at speed v, and held back by friction that grows with sliding up to mu k d.
+    """
+    total, along = np.zeros(model.nv), np.zeros((3, model.nv))
+    for link, (x, z), radius in robot.contacts:
+        rotation = data.xmat[link + 1].reshape(3, 3)
+        point = data.xpos[link + 1] + rotation @ [x, 0.0, z] - [0.0, 0.0, radius]
+        depth = -point[2]
+        if depth <= 0.0:
+            continue
+        mujoco.mj_jac(model, data, along, None, point, link + 1)
+        slide, _, rise = along @ data.qvel
+        bound = parameters.friction * parameters.contact_stiffness * depth
+        push = parameters.contact_stiffness + parameters.contact_damping * max(-rise, 0.0)
+        total -= along[0] * np.clip(parameters.friction_slope * slide, -bound, bound)
+        total += along[2] * push * depth
+    return total
+
+
+class Reference:
+    """A planar robot by MuJoCo: its masses, kinematics and Coriolis terms, our forces."""
+
+    def __init__(self, system, parameters):
+        self.system, self.parameters = system, parameters
+        self.model = mujoco_model(system.ROBOT, parameters)
+        self.data = mujoco.MjData(self.model)
+        # holds the mass matrix that is in use, which may be older than the state
+        fresh = parameters.mass_matrix_period == 1
+        self.factored = self.data if fresh else mujoco.MjData(self.model)
+
+    def forward(self, q, qd, action):
+        """Generalised forces at a state, with weight and Coriolis forces."""
+        self.data.qpos[:], self.data.qvel[:] = q, qd
+        mujoco.mj_forward(self.model, self.data)
+        force = joint_forces(self.parameters, q, qd, action) - self.data.qfrc_bias
+        return force + ground_forces(self.system.ROBOT, self.parameters, self.model, self.data)
+
+    def acceleration(self, state, action):
+        """q'' of (x, z, pitch, joints)."""
+        return self._solve(self.forward(*self._split(state), action), factorise=True)
+
+    def on_the_ground(self, state):
+        """Whether the ground pushes."""
+        self.forward(*self._split(state), np.zeros(self.system.action.size))
+        return ground_forces(self.system.ROBOT, self.parameters, self.model, self.data).any()
+
+    def step(self, state, action):
+        """The next state: symplectic Euler, mass matrices as old as the parameters say."""
+        q, qd = self._split(state)
+        h = self.system.dt / self.parameters.substeps
+        for i in range(self.parameters.substeps):
+            force = self.forward(q, qd, action)
+            qd = qd + h * self._solve(force, i % self.parameters.mass_matrix_period == 0)
+            q = q + h * qd
+        return np.concatenate([q[1:], qd])
+
+    def _split(self, state):
+        """Coordinates, x = 0 among them, and their rates."""
+        k = self.model.nv - 1
+        return np.concatenate([[0.0], state[:k]]), np.array(state[k:], float)
+
+    def _solve(self, force, factorise):
+        """M^-1 force."""
+        if factorise and self.factored is not self.data:
+            self.factored.qpos[:] = self.data.qpos
+            mujoco.mj_forward(self.model, self.factored)
+        found = np.zeros((1, self.model.nv))
+        mujoco.mj_solveM(self.model, self.factored, found, force[None])
+        return found[0]
 
 
 def energy_and_momenta(robot, parameters, state):

@@ -6,8 +6,8 @@ import pytest
 from sims import registry
 from sims.env import SystemEnv, SystemVectorEnv
 from sims.errors import UserError
-from sims.systems.acrobot import Acrobot
-from tests.sims.virtual_power import acceleration, differences, energy, runge_kutta
+from tests.sims.oracles import differences, energy, with_period
+from tests.sims.swing_up_reference import acrobot_bodies, acrobot_step, angle_distance
 
 SETS = ("nominal", "real", "published", "published_nominal")
 TURN = 2.0 * np.pi
@@ -19,39 +19,9 @@ def system():
     return registry.get("acrobot")
 
 
-def bodies(p):
-    def first(q):
-        return np.array([p.center1 * np.cos(q[0]), p.center1 * np.sin(q[0]), q[0]])
-
-    def second(q):
-        total = q[0] + q[1]
-        return np.array(
-            [
-                p.length1 * np.cos(q[0]) + p.center2 * np.cos(total),
-                p.length1 * np.sin(q[0]) + p.center2 * np.sin(total),
-                total,
-            ]
-        )
-
-    return [(p.mass1, p.inertia1, first), (p.mass2, p.inertia2, second)]
-
-
-def reference_step(p, state, torque, dt, substeps=1):
-    """The next state from the positions of two bodies; nothing wrapped or clamped."""
-
-    def rate(x):
-        return np.concatenate([x[2:], acceleration(bodies(p), x[:2], x[2:], [0.0, torque], 9.8)])
-
-    return runge_kutta(rate, np.array(state, float), dt, substeps)
-
-
 def transitions(system, rng, parameters, count):
     states = system.reset(rng, parameters, count).astype(float)
     return states, rng.uniform(-25.0, 25.0, (count, 1))
-
-
-def angle_distance(a, b):
-    return np.abs((a - b + np.pi) % TURN - np.pi)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -60,7 +30,7 @@ def test_step_is_that_of_two_rigid_bodies(system, rng, name):
     states, actions = transitions(system, rng, name, 40)
     got = system.model(name).step_float64(states, actions)
     expected = np.array(
-        [reference_step(p, s, a[0], system.dt) for s, a in zip(states, actions, strict=True)]
+        [acrobot_step(p, s, a[0], system.dt) for s, a in zip(states, actions, strict=True)]
     )
     assert np.all((got[:, 0] >= 0.0) & (got[:, 0] <= TURN) & (np.abs(got[:, 1]) <= np.pi))
     np.testing.assert_allclose(angle_distance(got[:, :2], expected[:, :2]), 0.0, atol=1e-8)
@@ -75,7 +45,7 @@ def test_one_runge_kutta_step_is_accurate(system, rng):
     states, actions = transitions(system, rng, "real", 20)
     got = system.model("real").step_float64(states, actions)
     for state, action, after in zip(states, actions, got, strict=True):
-        exact = reference_step(p, state, action[0], system.dt, substeps=20)
+        exact = acrobot_step(p, state, action[0], system.dt, substeps=20)
         assert angle_distance(after[:2], exact[:2]).max() < 1e-3
         np.testing.assert_allclose(after[2:], exact[2:], atol=5e-3)
 
@@ -92,10 +62,8 @@ def test_step_matches_mujoco(system, rng):
         <joint name="elbow" type="hinge" axis="0 -1 0"/></body></body></worldbody>
         <actuator><motor joint="elbow"/></actuator></mujoco>""")
     data = mujoco.MjData(model)
-    fine = Acrobot()
-    object.__setattr__(fine, "dt", 0.001)
     states, actions = transitions(system, rng, "real", 20)
-    got = fine.model(p).step_float64(states, actions)
+    got = with_period(system, 0.001).model(p).step_float64(states, actions)
     for state, action, after in zip(states, actions, got, strict=True):
         mujoco.mj_resetData(model, data)
         data.qpos[:], data.qvel[:], data.ctrl[:] = state[:2], state[2:], action
@@ -107,11 +75,11 @@ def test_step_matches_mujoco(system, rng):
 def test_energy_is_conserved_without_torque(system):
     p = system.parameters("real")
     model, state = system.model("real"), np.array([1.5 * np.pi + 0.8, 0.5, 0.3, -0.2])
-    start = energy(bodies(p), state[:2], state[2:], 9.8)
+    start = energy(acrobot_bodies(p), state[:2], state[2:], 9.8)
     height = (p.mass1 * p.center1 + p.mass2 * p.length1) * 9.8
     for _ in range(100):
         state = model.step_float64(state, np.zeros(1))
-        assert abs(energy(bodies(p), state[:2], state[2:], 9.8) - start) < 1e-3 * height
+        assert abs(energy(acrobot_bodies(p), state[:2], state[2:], 9.8) - start) < 1e-3 * height
 
 
 def test_the_torque_works_on_the_elbow_alone(system):
@@ -119,7 +87,7 @@ def test_the_torque_works_on_the_elbow_alone(system):
     p = replace(system.parameters("nominal"), gravity=0.0)
     state, torque = np.array([1.0, 0.7, 0.0, 0.0]), 5.0
     after = system.model(p).step_float64(state, np.array([torque]))
-    gained = energy(bodies(p), after[:2], after[2:], 0.0)
+    gained = energy(acrobot_bodies(p), after[:2], after[2:], 0.0)
     assert gained == pytest.approx(torque * (after[1] - state[1]), rel=1e-5)
 
 
@@ -128,7 +96,7 @@ def test_exact_jacobians_agree_with_float64_differences(system, rng, name):
     states, actions = transitions(system, rng, name, 200)
     states, actions = states.astype(np.float32), actions.astype(np.float32)
     after = system.model(name).step(states, actions)
-    model = system.nominal_for[name]
+    model = system.nominal_name(name)
     exact = system.model(model).linearize(states, actions, after)
     oracle = system.model(model, "finite_difference").linearize(states, actions, after)
     assert exact.valid.all() and oracle.valid.all()
@@ -136,17 +104,6 @@ def test_exact_jacobians_agree_with_float64_differences(system, rng, name):
     assert jumps.any(axis=0).all(), "no transition crossed the ends of both turns"
     for a, b in zip(exact[:4], oracle[:4], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-
-
-def test_jacobian_agrees_with_differences_of_the_independent_implementation(system):
-    p = system.parameters("real")
-    state, action = np.array([0.4, -1.0, 2.0, -3.0]), np.array([7.0])
-    expected = differences(
-        lambda z: reference_step(p, z[:4], z[4], system.dt), np.concatenate([state, action])
-    )
-    model = system.model("real")
-    got = model.linearize(state, action, model.step_float64(state, action))
-    np.testing.assert_allclose(np.hstack([got.A, got.B]), expected, atol=2e-5)
 
 
 def test_differences_do_not_straddle_the_ends_of_a_turn(system):
@@ -165,7 +122,7 @@ def test_differences_do_not_straddle_the_ends_of_a_turn(system):
 
 def test_rates_are_clamped_and_have_no_slope_there(system):
     state, action = np.array([0.2, 0.3, 12.5, 28.2]), np.array([25.0])
-    free = reference_step(system.parameters("nominal"), state, 25.0, system.dt)
+    free = acrobot_step(system.parameters("nominal"), state, 25.0, system.dt)
     model = system.model("nominal")
     after = model.step_float64(state, action)
     over = np.abs(free[2:]) > FASTEST

@@ -101,7 +101,7 @@ def test_sets_hold_the_numbers_of_paper_and_published_code(airplane):
     assert (published.mass, published.span) == pytest.approx((0.1125, 0.3825))
     assert (model.mass, model.span) == pytest.approx((0.09, 0.4275))
     assert published.wing == model.wing == "flat_plate"
-    assert airplane.nominal_for["published"] == "published_nominal"
+    assert airplane.nominal_name("published") == "published_nominal"
     assert len({airplane.model_hash(name) for name in airplane.parameter_sets}) == 4
 
 

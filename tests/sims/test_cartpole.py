@@ -7,8 +7,8 @@ import pytest
 from sims import registry
 from sims.env import SystemEnv
 from sims.errors import UserError
-from sims.systems.cartpole import Cartpole
-from tests.sims.virtual_power import acceleration, differences, energy, runge_kutta
+from tests.sims.oracles import differences, energy, with_period
+from tests.sims.swing_up_reference import angle_distance, cartpole_bodies, cartpole_step
 
 SETS = ("nominal", "real", "published", "published_nominal")
 TURN = 2.0 * np.pi
@@ -19,43 +19,10 @@ def system():
     return registry.get("cartpole")
 
 
-def bodies(p):
-    def cart(q):
-        return np.array([q[0], 0.0 * q[0], 0.0 * q[0]])
-
-    def pole(q):
-        return np.array([q[0] + p.length * np.sin(q[1]), -p.length * np.cos(q[1]), q[1]])
-
-    return [(p.cart_mass, 0.0, cart), (p.pole_mass, 0.0, pole)]
-
-
-def reference_step(p, state, force, dt, substeps=1):
-    """The next state from the positions of two point masses, angle not wrapped."""
-    command = abs(force)
-    if p.deadband_lifts:
-        command = max(command, p.deadband)
-    elif command < p.deadband:
-        command = 0.0
-    pull = math.copysign(command, force) if force else 0.0
-
-    def rate(x):
-        q, qd = x[:2], x[2:]
-        weight = (p.cart_mass + p.pole_mass) * 9.81
-        friction = p.friction * weight * np.tanh(5.0 * qd[0]) + p.damping * qd[0]
-        applied = [pull - friction, -p.damping * qd[1]]
-        return np.concatenate([qd, acceleration(bodies(p), q, qd, applied, 9.81)])
-
-    return runge_kutta(rate, np.array(state, float), dt, substeps)
-
-
 def transitions(system, rng, parameters, count):
     states = system.reset(rng, parameters, count).astype(float)
     states[:, 2:] *= 6.0
     return states, rng.uniform(-40.0, 40.0, (count, 1))
-
-
-def same_angle(a, b):
-    return np.abs((a - b + np.pi) % TURN - np.pi)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -65,13 +32,13 @@ def test_step_is_that_of_two_point_masses(system, rng, name):
     actions[:10] *= 0.001  # around the deadband
     got = system.model(name).step_float64(states, actions)
     expected = np.array(
-        [reference_step(p, s, a[0], system.dt) for s, a in zip(states, actions, strict=True)]
+        [cartpole_step(p, s, a[0], system.dt) for s, a in zip(states, actions, strict=True)]
     )
     assert np.all((got[:, 1] >= 0.0) & (got[:, 1] <= TURN))
-    np.testing.assert_allclose(same_angle(got[:, 1], expected[:, 1]), 0.0, atol=1e-8)
+    np.testing.assert_allclose(angle_distance(got[:, 1], expected[:, 1]), 0.0, atol=1e-8)
     np.testing.assert_allclose(got[:, [0, 2, 3]], expected[:, [0, 2, 3]], atol=1e-8)
     single = system.model(name).step(states.astype(np.float32), actions.astype(np.float32))
-    np.testing.assert_allclose(same_angle(single[:, 1], expected[:, 1]), 0.0, atol=1e-5)
+    np.testing.assert_allclose(angle_distance(single[:, 1], expected[:, 1]), 0.0, atol=1e-5)
     np.testing.assert_allclose(single[:, [0, 2, 3]], expected[:, [0, 2, 3]], atol=2e-5)
 
 
@@ -80,8 +47,8 @@ def test_one_runge_kutta_step_is_accurate(system, rng):
     states, actions = transitions(system, rng, "nominal", 20)
     got = system.model("nominal").step_float64(states, actions)
     for state, action, after in zip(states, actions, got, strict=True):
-        exact = reference_step(p, state, action[0], system.dt, substeps=20)
-        assert same_angle(after[1], exact[1]) < 2e-3
+        exact = cartpole_step(p, state, action[0], system.dt, substeps=20)
+        assert angle_distance(after[1], exact[1]) < 2e-3
         np.testing.assert_allclose(after[[0, 2, 3]], exact[[0, 2, 3]], atol=5e-3)
 
 
@@ -97,26 +64,24 @@ def test_step_matches_mujoco(system, rng):
         <joint type="hinge" axis="0 -1 0" damping="{p.damping}"/></body></body></worldbody>
         <actuator><motor joint="x"/></actuator></mujoco>""")
     data = mujoco.MjData(model)
-    fine = Cartpole()
-    object.__setattr__(fine, "dt", 0.001)
     states, actions = transitions(system, rng, "nominal", 20)
-    got = fine.model(p).step_float64(states, actions)
+    got = with_period(system, 0.001).model(p).step_float64(states, actions)
     for state, action, after in zip(states, actions, got, strict=True):
         mujoco.mj_resetData(model, data)
         data.qpos[:], data.qvel[:], data.ctrl[:] = state[:2], state[2:], action
         mujoco.mj_step(model, data)
-        assert same_angle(after[1], data.qpos[1]) < 1e-9
+        assert angle_distance(after[1], data.qpos[1]) < 1e-9
         np.testing.assert_allclose([after[0], *after[2:]], [data.qpos[0], *data.qvel], atol=1e-7)
 
 
 def test_energy_is_conserved_without_friction_and_force(system):
     p = system.parameters("nominal")
     model, state = system.model("nominal"), np.array([0.3, 1.5, -0.4, 0.5])
-    start = energy(bodies(p), state[:2], state[2:], 9.81)
+    start = energy(cartpole_bodies(p), state[:2], state[2:], 9.81)
     swing = p.pole_mass * 9.81 * p.length
     for _ in range(100):
         state = model.step_float64(state, np.zeros(1))
-        assert abs(energy(bodies(p), state[:2], state[2:], 9.81) - start) < 0.01 * swing
+        assert abs(energy(cartpole_bodies(p), state[:2], state[2:], 9.81) - start) < 0.01 * swing
 
 
 def test_coulomb_friction_balances_a_steady_force(system):
@@ -164,23 +129,12 @@ def test_exact_jacobians_agree_with_float64_differences(system, rng, name):
     states, actions = states.astype(np.float32), actions.astype(np.float32)
     world = system.model(name)
     after = world.step(states, actions)
-    model = system.nominal_for[name]
+    model = system.nominal_name(name)
     exact = system.model(model).linearize(states, actions, after)
     oracle = system.model(model, "finite_difference").linearize(states, actions, after)
     assert exact.valid.all() and oracle.valid.all()
     for a, b in zip(exact[:4], oracle[:4], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-
-
-def test_jacobian_agrees_with_differences_of_the_independent_implementation(system):
-    p = system.parameters("real")
-    state, action = np.array([0.2, 2.0, 0.5, -3.0]), np.array([7.0])
-    expected = differences(
-        lambda z: reference_step(p, z[:4], z[4], system.dt), np.concatenate([state, action])
-    )
-    model = system.model("real")
-    got = model.linearize(state, action, model.step_float64(state, action))
-    np.testing.assert_allclose(np.hstack([got.A, got.B]), expected, atol=2e-5)
 
 
 @pytest.mark.parametrize(("angle", "rate"), [(0.01, -3.0), (TURN - 0.01, 3.0), (0.0, 0.0)])

@@ -5,25 +5,17 @@ import pytest
 
 from sims.bodies import mrp
 from sims.errors import UserError
-
-
-def mild_transitions(system, rng, parameters, count):
-    """States and actions near flight, where one RK4 step of 0.05 s is accurate."""
-    states = system.reset(rng, parameters, count)
-    states[:, 6:9] = rng.uniform(-4.0, 4.0, (count, 3))
-    states[:, 9:] = rng.uniform(-2.0, 2.0, (count, 3))
-    hover = system.parameters(parameters).hover_action
-    actions = hover + rng.uniform(-0.1, 0.1, (count, 4))
-    return states, actions.astype(np.float32)
+from tests.sims import quadrotor_reference
+from tests.sims.quadrotor_reference import mild_transitions
 
 
 @pytest.mark.parametrize("name", ["nominal", "real"])
-def test_step_matches_newton_euler_with_rotation_matrices(system, reference, rng, name):
+def test_step_matches_newton_euler_with_rotation_matrices(system, rng, name):
     vehicle = system.parameters(name)
-    states, actions = mild_transitions(system, rng, name, 12)
+    states, actions = mild_transitions(system, rng, name, 12, throttle=0.1)
     after = system.model(name).step(states, actions)
     for state, action, got in zip(states, actions, after, strict=True):
-        r, rotation, v, w = reference.step(vehicle, state, action, system.dt)
+        r, rotation, v, w = quadrotor_reference.step(vehicle, state, action, system.dt)
         np.testing.assert_allclose(got[:3], r, atol=2e-5)
         np.testing.assert_allclose(mrp.to_matrix(got[3:6].astype(float)), rotation, atol=2e-5)
         np.testing.assert_allclose(got[6:9], v, atol=1e-4)
@@ -53,7 +45,7 @@ def test_step_matches_mujoco_rigid_body(system, rng):
         <actuator>{motors}</actuator></mujoco>"""
     )
     data = mujoco.MjData(model)
-    states, actions = mild_transitions(system, rng, "nominal", 6)
+    states, actions = mild_transitions(system, rng, "nominal", 6, throttle=0.1)
     after = system.model("nominal").step(states, actions)
     for state, action, got in zip(states.astype(float), actions, after, strict=True):
         mujoco.mj_resetData(model, data)

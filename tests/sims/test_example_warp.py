@@ -9,7 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 from sims import registry
 from sims.env import SystemEnv
-from tests.sims.virtual_power import differences, runge_kutta
+from tests.sims.oracles import differences, runge_kutta
 
 FILE = Path(__file__).parents[2] / "examples" / "pendulum_warp.py"
 NAME = f"{FILE}:pendulum"

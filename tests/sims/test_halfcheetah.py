@@ -130,25 +130,6 @@ def test_picture_has_every_capsule(cheetah):
     assert cheetah.scene().pose(np.zeros((5, 17))).shape == (5, 9)
 
 
-def test_kernels_of_one_robot_do_not_depend_on_those_of_another():
-    """Else a node would compile again what the set-up has compiled."""
-    code = (
-        "from sims import registry\n"
-        "for name in {names}: kernels = registry.get(name)._kernels()\n"
-        "print(kernels.step.module.get_module_hash().hex())\n"
-    )
-    hashes = {
-        subprocess.run(
-            [sys.executable, "-c", code.format(names=names)],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.splitlines()[-1]
-        for names in (("halfcheetah",), ("hopper", "rexquadrotor", "halfcheetah"))
-    }
-    assert len(hashes) == 1
-
-
 def test_naming_the_system_loads_no_engine():
     code = (
         "import sys\nfrom sims import registry\n"

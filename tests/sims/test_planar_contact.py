@@ -6,6 +6,7 @@ import pytest
 from sims.bodies.planar import PlanarSystem
 from sims.bodies.planar_parameters import PlanarParameters, published
 from sims.bodies.planar_robot import Capsule, Link, PlanarRobot
+from tests.sims.oracles import runge_kutta
 from tests.sims.planar_oracles import accelerations
 
 # a capsule that lies along x on its two half spheres; a small weight in its middle has the motor
@@ -116,17 +117,12 @@ def test_bouncing_capsule_follows_a_separate_integration_of_the_law(capsule):
         return np.array([x[1], push / MASS - 9.81])
 
     state = np.array([[0.3, 0, 0, 0, 0, 0, 0]], np.float64)
-    x, h = np.array([0.3, 0.0]), 1.0 / 60.0 / 400
+    x = np.array([0.3, 0.0])
     model = capsule.model(replace(capsule.parameters("nominal"), substeps=2000))
     heights = []
     for _ in range(40):
         state = model.step_float64(state, np.zeros((1, 1)))
-        for _ in range(400):  # classical Runge-Kutta
-            k1 = rate(x)
-            k2 = rate(x + h / 2 * k1)
-            k3 = rate(x + h / 2 * k2)
-            k4 = rate(x + h * k3)
-            x = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        x = runge_kutta(rate, x, 1.0 / 60.0, substeps=400)
         heights.append(x[0])
         assert state[0, 0] == pytest.approx(x[0], abs=1e-4)
         assert state[0, 4] == pytest.approx(x[1], abs=5e-3)
