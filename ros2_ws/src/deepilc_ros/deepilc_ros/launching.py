@@ -155,7 +155,7 @@ def _end_handler(
         if event.returncode == 0 and spec.completes:
             reason = f"{name}: work done"
         elif event.returncode == EXIT_USER_ERROR:
-            reason = f"{name}: stopped by a mistake in its settings"
+            reason = f"{name}: stopped by a mistake that you can correct"
         elif spec.required and not (respawn and spec.respawn):
             reason = f"{name}: exit code {event.returncode}"
         else:
