@@ -60,7 +60,6 @@ class Own(MujocoSystem):
             reward_description="",
             safe_action=np.zeros(m, np.float32),
             parameter_sets={"nominal": MujocoFactors(), "real": MujocoFactors()},
-            nominal_for={"nominal": "nominal", "real": "nominal"},
             methods=METHODS,
         )
         self.__dict__["own"] = (mjcf, layout, mrp_at)
@@ -71,7 +70,7 @@ class Own(MujocoSystem):
     def _layout(self, model):
         return self.own[1](model)
 
-    def reset(self, rng, parameters="real", count=None):
+    def _starts(self, rng, parameters, count):
         raise NotImplementedError
 
     def reward(self, state, action, next_state, parameters=None):

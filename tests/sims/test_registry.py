@@ -26,10 +26,9 @@ class Scalar(System):
             name="scalar", description="x' = gain u", state=one, action=push, dt=0.1, horizon=5,
             attitude=None, reward_description="-(x-1)^2 - u^2/2", safe_action=np.zeros(1),
             parameter_sets={"nominal": Parameters(), "real": Parameters(2.0)},
-            nominal_for={"nominal": "nominal", "real": "nominal"},
         )
-    def reset(self, rng, parameters="real", count=None):
-        return np.zeros(1 if count is None else (count, 1), np.float32)
+    def _starts(self, rng, parameters, count):
+        return np.zeros((count, 1))
     def reward(self, state, action, next_state, parameters=None):
         return -((next_state[..., 0] - 1.0) ** 2) - 0.5 * action[..., 0] ** 2
 
@@ -60,6 +59,7 @@ def test_a_system_in_a_file_is_made_once_and_known_by_its_name(own, monkeypatch)
     ("name", "message"),
     [
         ("quadrotr", "unknown system 'quadrotr'.*cartpole.*FILE.py:NAME"),
+        ("quadrotor", "paper's quadrotor is rexquadrotor; the older .* is quadrotor_plus"),
         ("nowhere.py:make", "there is no file .*nowhere.py"),
         ("{own}:nothing", "defines no 'nothing'"),
         ("{own}:broken", "broken in .* is a int, not a System"),
