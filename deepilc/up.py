@@ -245,7 +245,8 @@ class Runner:
             return 0
         why = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         if code == EXIT_USER_ERROR:
-            self._report(f"{name}: stopped by a mistake that you can correct: {self._last_line(name)}")
+            line = self._last_line(name)
+            self._report(f"{name}: stopped by a mistake that you can correct: {line}")
             return EXIT_USER_ERROR
         if self._use_respawn and spec.respawn:
             node.again_at = time.monotonic() + spec.respawn_delay
