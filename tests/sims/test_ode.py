@@ -15,7 +15,7 @@ from sims.engines.warp_model import WarpModel
 from sims.errors import UserError
 from sims.own.ode_system import OdeSystem
 from sims.system import Space, System
-from tests.sims.virtual_power import runge_kutta
+from tests.sims.oracles import runge_kutta
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,9 @@ class Plain(System):
             reward_description="",
             safe_action=np.zeros(m, np.float32),
             parameter_sets=sets,
-            nominal_for={},
         )
 
-    def reset(self, rng, parameters="real", count=None):
+    def _starts(self, rng, parameters, count):
         raise NotImplementedError
 
     def reward(self, state, action, next_state, parameters=None):

@@ -35,9 +35,9 @@ def test_step_matches_newton_euler_with_rotation_matrices(plus, rng, name):
 def test_exact_jacobians_agree_with_float64_differences(plus, rng, name):
     states = plus.reset(rng, name, 200)
     world = plus.model(name)
+    actions = (plus.parameters(name).hover_action + rng.normal(size=(200, 4))).clip(0.0, 12.0)
+    actions = actions.astype(np.float32)
     for _ in range(10):
-        actions = (plus.parameters(name).hover_action + rng.normal(size=(200, 4))).clip(0.0, 12.0)
-        actions = actions.astype(np.float32)
         before, states = states, world.step(states, actions)
     exact = world.linearize(before, actions, states)
     oracle = plus.model(name, "finite_difference").linearize(before, actions, states)
