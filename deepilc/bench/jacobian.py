@@ -8,7 +8,7 @@ from itertools import cycle
 import numpy as np
 
 from deepilc.bench import Measurement, Target, measured
-from deepilc.bench.rollouts import random_transitions
+from deepilc.bench.rollouts import all_systems, random_transitions
 from deepilc.errors import UserError
 
 __all__ = ["run"]
@@ -39,11 +39,9 @@ def run(
         system: Name of a system; None measures all.
         parameters: Parameter set of the model, and of the rollouts.
     """
-    from sims import registry
-
     if not 1 <= repeats <= 100_000:
         raise UserError(f"repeats {repeats}: allowed are 1..100000")
-    for name in registry.names() if system is None else [system]:
+    for name in all_systems() if system is None else [system]:
         yield from _of_system(name, parameters, repeats)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 if TYPE_CHECKING:
     from sims.system import System
 
-__all__ = ["random_transitions"]
+__all__ = ["all_systems", "random_transitions"]
 
 SETTLE = 0.5  # s from the start states on that are left out: legs have met the ground by then
 ROWS = 256  # rows that are driven side by side, at most
@@ -48,3 +48,11 @@ def random_transitions(
             simulation.begin(row, state[row])
     states, actions, nexts = (np.concatenate(column)[:count] for column in zip(*found, strict=True))
     return states, actions, nexts
+
+
+def all_systems() -> list[str]:
+    """Names of the systems of the package and of gymnasium's tasks."""
+    from sims import registry
+    from sims.systems.gym_task import TASKS
+
+    return [*registry.names(), *(f"gym:{task}" for task in TASKS)]

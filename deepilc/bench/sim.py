@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from deepilc.bench import Measurement, measured
+from deepilc.bench.rollouts import all_systems
 from deepilc.errors import UserError
 
 __all__ = ["run"]
@@ -33,7 +34,7 @@ def run(
 
     if not 0.0 < seconds <= 3600.0:
         raise UserError(f"seconds {seconds}: allowed are 0..3600")
-    for name in registry.names() if system is None else [system]:
+    for name in all_systems() if system is None else [system]:
         for batch in BATCHES:
             if batch <= BATCHES[1] or "exact" in registry.get(name).methods:
                 rate = _rate(name, parameters, batch, seconds)
