@@ -70,6 +70,20 @@ class Space:
         center, scale = 0.5 * (lows + highs), 0.5 * (highs - lows)
         return cls(tuple(names), tuple(units), lows, highs, center, scale)
 
+    @classmethod
+    def unbounded(
+        cls,
+        names: Sequence[str],
+        units: Sequence[str],
+        scale: ArrayLike = 1.0,
+        center: ArrayLike = 0.0,
+    ) -> "Space":
+        """A space without bounds; scale and center are (n,) or one number."""
+        shape = (len(names),)
+        centers, scales = np.broadcast_to(center, shape), np.broadcast_to(scale, shape)
+        ends = np.full(shape, np.inf)
+        return cls(tuple(names), tuple(units), -ends, ends, centers, scales)
+
     @property
     def size(self) -> int:
         """Number of coordinates."""

@@ -22,12 +22,9 @@ def state_space(position: float, attitude: float, velocity: float, rate: float) 
         velocity: Scale of the velocity in m/s.
         rate: Scale of the rates in rad/s.
     """
-    return Space(
+    return Space.unbounded(
         names=("x", "y", "z", "p1", "p2", "p3", "vx", "vy", "vz", "wx", "wy", "wz"),
         units=("m",) * 3 + ("1",) * 3 + ("m/s",) * 3 + ("rad/s",) * 3,
-        low=np.full(12, -np.inf),
-        high=np.full(12, np.inf),
-        center=np.zeros(12),
         scale=np.repeat([position, attitude, velocity, rate], 3),
     )
 

@@ -98,13 +98,10 @@ class PlanarSystem(WarpSystem):
 def _state_space(robot: PlanarRobot, height: float) -> Space:
     joints = len(robot.joints)
     angles = ("pitch", *robot.joints)
-    n = 2 * joints + 5
-    return Space(
+    return Space.unbounded(
         names=("z", *angles, "vx", "vz", *(f"{name}_rate" for name in angles)),
         units=("m", *("rad",) * (joints + 1), "m/s", "m/s", *("rad/s",) * (joints + 1)),
-        low=np.full(n, -np.inf),
-        high=np.full(n, np.inf),
-        center=np.array([height, *[0.0] * (n - 1)]),
+        center=np.repeat([height, 0.0], [1, 2 * joints + 4]),
         # half a metre of height, one radian, a brisk run, quick but ordinary joints
         scale=np.repeat([0.5, 1.0, 5.0, 10.0], [1, joints + 1, 2, joints + 1]),
     )

@@ -75,11 +75,9 @@ def _state_space(
                 f"sizes has {name!r}: {size!r}; use some of {', '.join(names)}, each > 0"
             )
         scale[names.index(name)] = size
-    return Space(
+    return Space.unbounded(
         names=names,
         units=(*(dof.unit for dof in kept), *(dof.rate_unit for dof in dofs)),
-        low=np.full(len(names), -np.inf),
-        high=np.full(len(names), np.inf),
         center=np.array([*(dof.center for dof in kept), *(0.0 for _ in dofs)]),
         scale=scale,
     )

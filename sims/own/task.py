@@ -39,14 +39,10 @@ def state_space(coordinates: Mapping[str, str | tuple[str, float]]) -> Space:
         good = isinstance(entry, tuple) and len(entry) == 2 and isinstance(entry[0], str)
         if not good or not isinstance(entry[1], int | float) or not entry[1] > 0:
             raise UserError(f"state {name!r} is {entry!r}; give a unit, or (unit, typical size)")
-    size = len(entries)
-    return Space(
+    return Space.unbounded(
         names=tuple(coordinates),
-        units=tuple(unit for unit, _ in entries),
-        low=np.full(size, -np.inf),
-        high=np.full(size, np.inf),
-        center=np.zeros(size),
-        scale=np.array([scale for _, scale in entries]),
+        units=[unit for unit, _ in entries],
+        scale=[scale for _, scale in entries],
     )
 
 

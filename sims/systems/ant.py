@@ -62,17 +62,14 @@ PARAMETER_SETS = MappingProxyType(
 
 
 def _state_space() -> Space:
-    n = 26
     middle = np.tile([0.0, np.deg2rad(50.0)], 4)
     reach = np.tile(np.deg2rad([30.0, 20.0]), 4)
-    return Space(
+    return Space.unbounded(
         names=(
             *("z", "p1", "p2", "p3", *JOINTS, "vx", "vy", "vz", "wx", "wy", "wz"),
             *(f"{joint}_rate" for joint in JOINTS),
         ),
         units=("m", *("1",) * 3, *("rad",) * 8, *("m/s",) * 3, *("rad/s",) * 11),
-        low=np.full(n, -np.inf),
-        high=np.full(n, np.inf),
         center=np.concatenate([[0.5, 0.0, 0.0, 0.0], middle, np.zeros(14)]),
         # joints reach their limits; a run has a few m/s, and 10 rad/s in its legs
         scale=np.concatenate([[0.25], np.full(3, 0.5), reach, np.full(6, 3.0), np.full(8, 10.0)]),

@@ -31,17 +31,13 @@ PARAMETER_SETS = MappingProxyType(
 
 
 def _state_space() -> Space:
-    n = 18
-    return Space(
+    return Space.unbounded(
         names=(
             *("z", "pitch", *JOINTS, "vx", "vz", "pitch_rate"),
             *(f"{joint}_rate" for joint in JOINTS),
             "speed",
         ),
         units=("m",) + ("rad",) * 7 + ("m/s",) * 2 + ("rad/s",) * 7 + ("m/s",),
-        low=np.full(n, -np.inf),
-        high=np.full(n, np.inf),
-        center=np.zeros(n),
         # joints move within half a radian to a radian; a gallop has 10 rad/s in its legs
         scale=np.concatenate([[0.2, 0.5], np.full(6, 0.5), [5.0, 1.0, 3.0], np.full(6, 10.0), [5]]),
     )

@@ -37,17 +37,13 @@ PARAMETER_SETS = MappingProxyType(
 
 
 def _state_space() -> Space:
-    n = 15
-    return Space(
+    return Space.unbounded(
         names=(
             *("z", "pitch", *JOINTS, "vx", "vz", "pitch_rate"),
             *(f"{joint}_rate" for joint in JOINTS),
             *("height", "speed"),
         ),
         units=("m",) + ("rad",) * 5 + ("m/s",) * 2 + ("rad/s",) * 5 + ("m", "m/s"),
-        low=np.full(n, -np.inf),
-        high=np.full(n, np.inf),
-        center=np.zeros(n),
         # z counts from 1 m, where the torso hangs at the start; it lies on the floor at -0.9 m
         scale=np.array([0.5, 1.5, 0.5, 1.0, 1.0, 0.5, 2, 2, 5, 5, 5, 5, 5, 0.5, 2.0]),
     )
