@@ -86,9 +86,10 @@ class MrpBody(WarpSystem):
         self, deviation: np.ndarray, action: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Cost and survival in float64, so that float32 results do not depend on the batch."""
-        cost = np.add.reduce(np.square(deviation) * self.STATE_COST, axis=-1)
-        square = np.square(action, dtype=np.float64)
-        cost = cost + np.add.reduce(square * self.ACTION_COST, axis=-1)
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite actions of no weight: NaN
+            cost = np.add.reduce(np.square(deviation) * self.STATE_COST, axis=-1)
+            square = np.square(action, dtype=np.float64)
+            cost = cost + np.add.reduce(square * self.ACTION_COST, axis=-1)
         return cost, cost <= self.MAX_COST  # False for NaN
 
     def reward(

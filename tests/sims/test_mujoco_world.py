@@ -110,7 +110,7 @@ def test_factors_act_on_the_compiled_model():
     ("values", "message"),
     [
         ({"mass": 0}, "mass is 0"),
-        ({"friction": -0.1}, "friction is -0.1; a factor must be a number >= 0"),
+        ({"friction": -0.1}, "friction is -0.1; it must be a number >= 0"),
         ({"damping": float("nan")}, "damping is nan"),
         ({"strength": "much"}, "strength is 'much'"),
         ({"armature": True}, "armature is True"),
