@@ -107,6 +107,7 @@ def body_kernels(
     drive: Any,
     derivative: Any,
     pack: Callable[[Any, float], dict[str, Any]],
+    reach: float = 0.0,
 ) -> Kernels:
     """The kernels of one kind of vehicle.
 
@@ -117,6 +118,7 @@ def body_kernels(
         drive: Warp function, see this module's description.
         derivative: Warp function, see this module's description.
         pack: Parameter object and dt to the fields of a record, in float64.
+        reach: See `sims.engines.warp_model.Kernels`; vehicles without kinks have no need of it.
     """
     kernels = kernel_module(module)
 
@@ -258,4 +260,5 @@ def body_kernels(
         action_type64=wp.vec4d,
         tangent=tangent,
         pack=pack,
+        reach=reach,
     )

@@ -17,6 +17,7 @@ from sims.bodies.planar_equations import functions_of, planar_equations
 from sims.bodies.planar_parameters import PlanarParameters
 from sims.bodies.planar_robot import PlanarRobot
 from sims.engines.dual import dual_numbers, kernel_module
+from sims.engines.validity import REACH
 from sims.engines.warp_model import Kernels
 
 LANES = 8  # a processor with AVX computes with that many float32 at once
@@ -292,4 +293,5 @@ def planar_kernels(robot: PlanarRobot) -> Kernels:
         action_type64=wp.types.vector(m, wp.float64),
         tangent=row_type,
         pack=lambda parameters, dt: pack(robot, parameters, dt),
+        reach=REACH,
     )

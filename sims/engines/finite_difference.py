@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from sims.engines.validity import predicts
 from sims.model import NORM_BOUND, Linearization
 from sims.system import System
 
@@ -26,6 +27,7 @@ class FiniteDifferenceModel:
         *,
         relative_step: float = 1e-5,
         norm_bound: float = NORM_BOUND,
+        reach: float | None = None,
     ) -> None:
         """Makes a model of `step`.
 
@@ -36,9 +38,12 @@ class FiniteDifferenceModel:
             relative_step: Difference in coordinate x is this times max(1, |x|). The default
                 balances rounding (1e-16 / step) against curvature (step squared).
             norm_bound: Frobenius norm of [A | B] above which a linearization is invalid.
+            reach: How far a Jacobian has to predict, see `sims.engines.validity`; 0 where nothing
+                has kinks. None takes ten differences.
         """
         self._system = system
         self._step = step
+        self._reach = 10.0 * relative_step if reach is None else reach
         self._parameters = parameters
         self._relative_step = relative_step
         self._norm_bound = norm_bound
@@ -72,7 +77,7 @@ class FiniteDifferenceModel:
         jacobian = self._jacobian(s, a, measured)
         return linearization(
             self._system, self._parameters, jacobian, s, a, measured, state.shape[:-1],
-            self._norm_bound,
+            self._norm_bound, self._step, self._reach,
         )  # fmt: skip
 
     def _jacobian(self, s: np.ndarray, a: np.ndarray, measured: np.ndarray) -> np.ndarray:
@@ -100,6 +105,8 @@ def linearization(
     measured: np.ndarray,
     lead: tuple[int, ...],
     norm_bound: float,
+    step: Step,
+    reach: float,
 ) -> Linearization:
     """Completes Jacobians by the reward's derivatives and by validity.
 
@@ -112,6 +119,8 @@ def linearization(
         measured: (N, n) measured next states in float64.
         lead: Batch dimensions of the result.
         norm_bound: Frobenius norm of [A | B] above which a linearization is invalid.
+        step: The step that was differentiated.
+        reach: How far a Jacobian has to predict it; 0: that is not looked at.
     """
     n, m = state.shape[-1], action.shape[-1]
     by_state, by_action = system.reward_gradient(state, action, measured, parameters)
@@ -122,6 +131,8 @@ def linearization(
         inputs = np.sum(state, axis=1) + np.sum(action, axis=1) + np.sum(measured, axis=1)
         finite = np.isfinite(inputs + np.sum(gradient, axis=1))
     valid = finite & (norm <= norm_bound)
+    if reach > 0.0 and valid.any():
+        valid &= predicts(system, step, jacobian, state, action, measured, reach)
     jacobian[~valid] = 0.0
     gradient[~valid] = 0.0
     jacobian, gradient = jacobian.astype(np.float32), gradient.astype(np.float32)

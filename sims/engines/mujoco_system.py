@@ -4,7 +4,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class MujocoSystem(System):
     `methods=METHODS`. Its worlds keep MuJoCo's whole state, its models start from the observed
     state alone.
     """
+
+    FINDS_KINKS: ClassVar[bool] = True  # whether Jacobians have to predict; costs three steps
 
     @abstractmethod
     def _mjcf(self) -> str | Path:
@@ -62,12 +64,17 @@ class MujocoSystem(System):
     def _finite_difference_model(
         self, parameters: Any, device: str, norm_bound: float
     ) -> "MujocoModel":
-        from sims.engines.mujoco_model import MujocoModel
+        from sims.engines.mujoco_model import REACH, MujocoModel
 
         del device  # MuJoCo runs on the CPU
         model = self.mujoco_model(parameters)
         return MujocoModel(
-            self, model, self.state_map(model), self.resolve(parameters), norm_bound=norm_bound
+            self,
+            model,
+            self.state_map(model),
+            self.resolve(parameters),
+            norm_bound=norm_bound,
+            reach=REACH if self.FINDS_KINKS else 0.0,
         )
 
     def _runner_scene(

@@ -33,6 +33,7 @@ from typing import Any
 import warp as wp
 
 from sims.engines.dual import Numbers, dual_numbers, kernel_module
+from sims.engines.validity import REACH
 from sims.engines.warp_model import Kernels
 from sims.errors import UserError
 
@@ -118,6 +119,7 @@ def ode_kernels(
         action_type64=action_type64,
         tangent=num.tangent,
         pack=pack,
+        reach=REACH,  # a derivative may contain anything
     )
 
 

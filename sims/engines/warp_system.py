@@ -31,4 +31,5 @@ class WarpSystem(System):
         from sims.engines.finite_difference import FiniteDifferenceModel
 
         step = self._exact_model([parameters], device, norm_bound).step_float64
-        return FiniteDifferenceModel(self, step, parameters, norm_bound=norm_bound)
+        reach = self._kernels().reach
+        return FiniteDifferenceModel(self, step, parameters, norm_bound=norm_bound, reach=reach)

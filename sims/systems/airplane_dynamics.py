@@ -23,6 +23,7 @@ import warp as wp
 
 from sims.bodies.mrp_body_kernels import body_kernels, mrp_rate, quaternion, to_body, to_world
 from sims.engines.dual import dual_numbers
+from sims.engines.validity import REACH
 from sims.systems import airplane_parameters as plane
 from sims.systems.airplane_parameters import AirplaneParameters
 
@@ -305,4 +306,4 @@ def _polynomial(*weights: float) -> np.ndarray:
     return np.concatenate([np.zeros(9 - len(weights)), weights])
 
 
-KERNELS = body_kernels(__name__, Airplane, Airplane64, drive, derivative, pack)
+KERNELS = body_kernels(__name__, Airplane, Airplane64, drive, derivative, pack, REACH)
