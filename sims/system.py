@@ -22,8 +22,6 @@ from sims.simulation import ModelSimulation, Simulation
 if TYPE_CHECKING:
     from sims.scene import Scene
 
-PUBLISHED_NOMINAL = "published_nominal"
-
 
 @dataclass(frozen=True, eq=False)
 class Space:
@@ -46,12 +44,13 @@ class Space:
     scale: np.ndarray
 
     def __post_init__(self) -> None:
-        """Checks lengths and freezes the arrays."""
+        """Checks lengths and freezes the arrays; one number stands for n."""
         size = len(self.names)
         if len(self.units) != size or len(set(self.names)) != size:
             raise UserError(f"{size} names {self.names} need one unit each and must be distinct")
         for field in ("low", "high", "center", "scale"):
             value = np.array(getattr(self, field), np.float32)
+            value = np.full(size, value) if value.ndim == 0 else value
             if value.shape != (size,) or np.isnan(value).any():
                 raise UserError(f"{field} has shape {value.shape}; it needs {size} numbers")
             value.flags.writeable = False
@@ -64,25 +63,17 @@ class Space:
         cls, names: Sequence[str], units: Sequence[str], low: ArrayLike, high: ArrayLike
     ) -> "Space":
         """A space that is scaled to -1..1 between its finite bounds, each (n,) or one number."""
-        shape = (len(names),)
-        lows = np.broadcast_to(np.asarray(low, np.float64), shape)
-        highs = np.broadcast_to(np.asarray(high, np.float64), shape)
-        center, scale = 0.5 * (lows + highs), 0.5 * (highs - lows)
+        lows, highs = np.asarray(low, np.float64), np.asarray(high, np.float64)
+        center, scale = np.asarray(0.5 * (lows + highs)), np.asarray(0.5 * (highs - lows))
         return cls(tuple(names), tuple(units), lows, highs, center, scale)
 
     @classmethod
     def unbounded(
-        cls,
-        names: Sequence[str],
-        units: Sequence[str],
-        scale: ArrayLike = 1.0,
-        center: ArrayLike = 0.0,
+        cls, names: Sequence[str], units: Sequence[str], scale: ArrayLike, center: ArrayLike = 0.0
     ) -> "Space":
         """A space without bounds; scale and center are (n,) or one number."""
-        shape = (len(names),)
-        centers, scales = np.broadcast_to(center, shape), np.broadcast_to(scale, shape)
-        ends = np.full(shape, np.inf)
-        return cls(tuple(names), tuple(units), -ends, ends, centers, scales)
+        end = np.array(np.inf)
+        return cls(tuple(names), tuple(units), -end, end, np.asarray(center), np.asarray(scale))
 
     @property
     def size(self) -> int:
@@ -182,8 +173,9 @@ class System(ABC):
         Sets whose names begin with "published" are modelled by "published_nominal" where there is
         one; all others, and those from a file, by "nominal".
         """
-        known = parameters in self.parameter_sets and PUBLISHED_NOMINAL in self.parameter_sets
-        return PUBLISHED_NOMINAL if known and parameters.startswith("published") else "nominal"
+        sets, model = self.parameter_sets, "published_nominal"
+        published = parameters.startswith("published") and parameters in sets and model in sets
+        return model if published else "nominal"
 
     def reset(
         self, rng: np.random.Generator, parameters: Any = "real", count: int | None = None
