@@ -15,12 +15,13 @@ Jacobian of that step. Afterwards an MRP with |p| > 1 is replaced by its shadow,
 that switch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import warp as wp
 
 from sims.engines.dual import dual_numbers, kernel_module
+from sims.engines.records import records
 from sims.engines.warp_model import Kernels
 
 num = dual_numbers(16)  # 12 state and 4 action derivatives: the columns of [A | B]
@@ -81,18 +82,6 @@ def on_sheet_of(p: Dual3, reference: wp.vec3) -> Dual3:
 
 
 @wp.func
-def row_norm(a: Dual3) -> wp.float32:
-    """Squared Frobenius norm of three rows of [A | B]."""
-    return wp.dot(a.x, a.x) + wp.dot(a.y, a.y) + wp.dot(a.z, a.z)
-
-
-@wp.func
-def pull_back(a: Dual3, gradient: wp.vec3) -> tangent:
-    """Three rows of [A | B], transposed, times a gradient by their coordinates."""
-    return gradient[0] * a.x + gradient[1] * a.y + gradient[2] * a.z
-
-
-@wp.func
 def store(jacobian: wp.array2d(dtype=tangent), i: int, row: int, a: Dual3) -> None:
     """Writes three rows of [A | B]."""
     jacobian[i, row] = a.x
@@ -102,8 +91,7 @@ def store(jacobian: wp.array2d(dtype=tangent), i: int, row: int, a: Dual3) -> No
 
 def body_kernels(
     module: str,
-    record: Any,
-    record64: Any,
+    fields: Mapping[str, tuple[Any, Any]],
     drive: Any,
     derivative: Any,
     pack: Callable[[Any, float], dict[str, Any]],
@@ -113,14 +101,15 @@ def body_kernels(
 
     Args:
         module: Name for the Warp module that they form: `__name__` of the vehicle's module.
-        record: Warp struct of parameters in float32, with fields dt and mrp_switch (int32).
-        record64: The same in float64.
+        fields: Of the record of parameters, for `sims.engines.records`; they include the control
+            period dt (NUMBER) and mrp_switch (FLAG).
         drive: Warp function, see this module's description.
         derivative: Warp function, see this module's description.
         pack: Parameter object and dt to the fields of a record, in float64.
         reach: See `sims.engines.warp_model.Kernels`; vehicles without kinks have no need of it.
     """
     kernels = kernel_module(module)
+    record, record64 = records(fields, kernels.name)
 
     @wp.func
     def advance(r: Any, p: Any, v: Any, w: Any, first: Any, second: Any, body: Any) -> Any:
@@ -143,60 +132,38 @@ def body_kernels(
             w + sixth * (w1 + 2.0 * (w2 + w3) + w4),
         )
 
-    @wp.kernel(module=kernels)
-    def step(
-        bodies: wp.array(dtype=record),
-        state: wp.array2d(dtype=wp.vec3),
-        action: wp.array(dtype=wp.vec4),
-        next_state: wp.array2d(dtype=wp.vec3),
-    ) -> None:
-        """One control period per row; `bodies` holds one entry, or one per row."""
-        i = wp.tid()
-        body = bodies[i % bodies.shape[0]]
-        a = action[i]
-        first, second = drive(a[0], a[1], a[2], a[3], body)
-        r, p, v, w = advance(
-            state[i, 0], state[i, 1], state[i, 2], state[i, 3], first, second, body
-        )
-        next_state[i, 0] = r
-        next_state[i, 1] = p
-        next_state[i, 2] = v
-        next_state[i, 3] = w
+    def step_kernel(name: str, body_type: Any, vec: Any, action_type: Any) -> Any:
+        @wp.kernel(module=kernels, name=name)
+        def step(
+            bodies: wp.array(dtype=body_type),
+            state: wp.array2d(dtype=vec),
+            action: wp.array(dtype=action_type),
+            next_state: wp.array2d(dtype=vec),
+        ) -> None:
+            """One control period per row; `bodies` holds one entry, or one per row."""
+            i = wp.tid()
+            body = bodies[i % bodies.shape[0]]
+            a = action[i]
+            first, second = drive(a[0], a[1], a[2], a[3], body)
+            r, p, v, w = advance(
+                state[i, 0], state[i, 1], state[i, 2], state[i, 3], first, second, body
+            )
+            next_state[i, 0] = r
+            next_state[i, 1] = p
+            next_state[i, 2] = v
+            next_state[i, 3] = w
 
-    @wp.kernel(module=kernels)
-    def step64(
-        bodies: wp.array(dtype=record64),
-        state: wp.array2d(dtype=wp.vec3d),
-        action: wp.array(dtype=wp.vec4d),
-        next_state: wp.array2d(dtype=wp.vec3d),
-    ) -> None:
-        """The same in float64."""
-        i = wp.tid()
-        body = bodies[i % bodies.shape[0]]
-        a = action[i]
-        first, second = drive(a[0], a[1], a[2], a[3], body)
-        r, p, v, w = advance(
-            state[i, 0], state[i, 1], state[i, 2], state[i, 3], first, second, body
-        )
-        next_state[i, 0] = r
-        next_state[i, 1] = p
-        next_state[i, 2] = v
-        next_state[i, 3] = w
+        return step
 
-    @wp.kernel(module=kernels)
+    @wp.kernel(module=kernels, name="linearize")
     def linearize(
         bodies: wp.array(dtype=record),
         state: wp.array2d(dtype=wp.vec3),
         action: wp.array(dtype=wp.vec4),
         next_state: wp.array2d(dtype=wp.vec3),
-        reward_by_state: wp.array2d(dtype=wp.vec3),
-        reward_by_action: wp.array(dtype=wp.vec4),
-        norm_bound: wp.float32,
         jacobian: wp.array2d(dtype=tangent),
-        reward_gradient: wp.array(dtype=tangent),
-        valid: wp.array(dtype=wp.uint8),
     ) -> None:
-        """[A | B] on the MRP sheet of next_state; (r_s, r_a) = [A | B]^T dr/ds' + (0, dr/da)."""
+        """[A | B] on the MRP sheet of next_state."""
         i = wp.tid()
         body = bodies[i % bodies.shape[0]]
         a = action[i]
@@ -216,41 +183,14 @@ def body_kernels(
             second,
             body,
         )
-        p = on_sheet_of(p, next_state[i, 1])
-
-        norm = row_norm(r) + row_norm(p) + row_norm(v) + row_norm(w)
-        inputs = wp.length_sq(action[i])
-        for j in range(4):
-            inputs += wp.length_sq(state[i, j]) + wp.length_sq(next_state[i, j])
-        gradient = (
-            pull_back(r, reward_by_state[i, 0])
-            + pull_back(p, reward_by_state[i, 1])
-            + pull_back(v, reward_by_state[i, 2])
-            + pull_back(w, reward_by_state[i, 3])
-        )
-        for j in range(4):
-            gradient[12 + j] += reward_by_action[i][j]
-        accepted = (
-            wp.isfinite(inputs)
-            and wp.isfinite(wp.length_sq(gradient))
-            and norm <= norm_bound * norm_bound
-        )
-        if accepted:
-            store(jacobian, i, 0, r)
-            store(jacobian, i, 3, p)
-            store(jacobian, i, 6, v)
-            store(jacobian, i, 9, w)
-            reward_gradient[i] = gradient
-            valid[i] = wp.uint8(1)
-        else:
-            for j in range(12):
-                jacobian[i, j] = tangent()
-            reward_gradient[i] = tangent()
-            valid[i] = wp.uint8(0)
+        store(jacobian, i, 0, r)
+        store(jacobian, i, 3, on_sheet_of(p, next_state[i, 1]))
+        store(jacobian, i, 6, v)
+        store(jacobian, i, 9, w)
 
     return Kernels(
-        step=step,
-        step64=step64,
+        step=step_kernel("step", record, wp.vec3, wp.vec4),
+        step64=step_kernel("step64", record64, wp.vec3d, wp.vec4d),
         linearize=linearize,
         record=record,
         record64=record64,

@@ -138,7 +138,7 @@ def planar_kernels(robot: PlanarRobot) -> Kernels:
     columns = n + m
     num = dual_numbers(-(-columns // LANES) * LANES)
     function = functions_of(num)
-    Dual, tangent = num.Dual, num.tangent
+    Dual = num.Dual
     row_type = wp.types.vector(columns, wp.float32)
     record, record64 = (body_struct(real, links, contacts) for real in (wp.float32, wp.float64))
 
@@ -233,14 +233,9 @@ def planar_kernels(robot: PlanarRobot) -> Kernels:
         state: wp.array2d(dtype=wp.float32),
         action: wp.array(dtype=action_type),
         next_state: wp.array2d(dtype=wp.float32),
-        reward_by_state: wp.array2d(dtype=wp.float32),
-        reward_by_action: wp.array(dtype=action_type),
-        norm_bound: wp.float32,
         jacobian: wp.array2d(dtype=row_type),
-        reward_gradient: wp.array(dtype=row_type),
-        valid: wp.array(dtype=wp.uint8),
     ) -> None:
-        """[A | B], and (r_s, r_a) = [A | B]^T dr/ds' + (0, dr/da)."""
+        """[A | B]."""
         i = wp.tid()
         body = bodies[i % bodies.shape[0]]
         q = wp.zeros(shape=(size,), dtype=Dual)
@@ -250,36 +245,11 @@ def planar_kernels(robot: PlanarRobot) -> Kernels:
         begin(body, state, i, action[i], q, rate, torque)
         advance(body, q, rate, torque)
         end(body, q, rate, after)
-
-        gradient = tangent()
-        norm = wp.float32(0.0)
-        inputs = wp.length_sq(action[i])
         for j in range(n):
-            row = after[j].d
-            gradient += reward_by_state[i, j] * row
-            norm += wp.length_sq(row)
-            inputs += state[i, j] * state[i, j] + next_state[i, j] * next_state[i, j]
-        for j in range(m):
-            gradient[n + j] += reward_by_action[i][j]
-        accepted = (
-            wp.isfinite(inputs)
-            and wp.isfinite(wp.length_sq(gradient))
-            and norm <= norm_bound * norm_bound
-        )
-        for j in range(n):
-            row_out = row_type()
-            if accepted:
-                for column in range(columns):
-                    row_out[column] = after[j].d[column]
-            jacobian[i, j] = row_out
-        total = row_type()
-        if accepted:
+            row = row_type()
             for column in range(columns):
-                total[column] = gradient[column]
-        reward_gradient[i] = total
-        valid[i] = wp.uint8(0)
-        if accepted:
-            valid[i] = wp.uint8(1)
+                row[column] = after[j].d[column]
+            jacobian[i, j] = row
 
     return Kernels(
         step=step_kernel(wp.float32, record),

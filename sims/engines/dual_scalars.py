@@ -44,10 +44,6 @@ def scalar_functions(tangents: int) -> dict[str, Any]:
             return wp.sqrt(a)
 
         @wp.func
-        def pow(a: real, exponent: wp.float32) -> real:
-            return wp.pow(a, type(a)(exponent))
-
-        @wp.func
         def exp(a: real) -> real:
             return wp.exp(a)
 
@@ -99,12 +95,16 @@ def scalar_functions(tangents: int) -> dict[str, Any]:
         def div(a: a_real, b: b_real) -> wp.float64:
             return wp.float64(a) / wp.float64(b)
 
-    # functions that choose; `plain` is the kind of a bound, or of the other branch
+    # `plain` is the kind of an exponent, of a bound, or of the other branch
     for real, plain in (
         (wp.float32, wp.float32),
         (wp.float64, wp.float64),
         (wp.float64, wp.float32),
     ):
+
+        @wp.func
+        def pow(a: real, exponent: plain) -> real:
+            return wp.pow(a, type(a)(exponent))
 
         @wp.func
         def min(a: real, b: plain) -> real:

@@ -33,15 +33,16 @@ from typing import Any
 import warp as wp
 
 from sims.engines.dual import Numbers, dual_numbers, kernel_module
+from sims.engines.records import NUMBER, records
 from sims.engines.validity import REACH
 from sims.engines.warp_model import Kernels
 from sims.errors import UserError
 
 OPERATORS = ("add", "sub", "mul", "div", "pow", "neg", "less")
-_REAL, _FLAG = (wp.float32, wp.float64), (wp.bool, wp.bool)
+_FLAG = (wp.bool, wp.bool)
 # annotations are strings where the user's module or `make_dataclass` makes them so
 FIELD_TYPES = {
-    **dict.fromkeys((float, "float", Any, "typing.Any"), _REAL),
+    **dict.fromkeys((float, "float", Any, "typing.Any"), NUMBER),
     **dict.fromkeys((bool, "bool"), _FLAG),
 }
 
@@ -88,7 +89,7 @@ def ode_kernels(
     # kernels made twice from one function, with other options, must not meet in one Warp module
     digest = hashlib.sha256(f"{source}{sorted(record_fields)}".encode()).hexdigest()[:8]
     module = kernel_module(f"{function.__module__}.{function.__name__}_{digest}").name
-    record, record64 = (_record(record_fields, module, precision) for precision in (0, 1))
+    record, record64 = records(record_fields, module)
     action_type = wp.types.vector(actions, wp.float32)
     action_type64 = wp.types.vector(actions, wp.float64)
     scope = {
@@ -129,14 +130,6 @@ def _fields(parameters: type) -> dict[str, Any]:
         raise UserError(f"the parameters must be a dataclass, not {parameters!r}")
     kinds = {field.name: field.type for field in fields(parameters)} | {"dt": float}
     return {name: FIELD_TYPES[kind] for name, kind in kinds.items() if kind in FIELD_TYPES}
-
-
-def _record(record_fields: Mapping[str, Any], module: str, precision: int) -> Any:
-    """Warp struct of the parameters, in float32 (precision 0) or float64 (1)."""
-    name = ("Record", "Record64")[precision]
-    annotations = {field: kinds[precision] for field, kinds in record_fields.items()}
-    body = {"__annotations__": annotations, "__module__": module, "__qualname__": name}
-    return wp.struct(type(name, (), body), module=wp.get_module(module))
 
 
 class _Language:
@@ -285,12 +278,7 @@ def linearize(
     state: wp.array2d(dtype=wp.float32),
     action: wp.array(dtype=Action),
     next_state: wp.array2d(dtype=wp.float32),
-    reward_by_state: wp.array2d(dtype=wp.float32),
-    reward_by_action: wp.array(dtype=Action),
-    norm_bound: wp.float32,
     jacobian: wp.array2d(dtype=num.tangent),
-    reward_gradient: wp.array(dtype=num.tangent),
-    valid: wp.array(dtype=wp.uint8),
 ):
     i = wp.tid()
     p = records[i % records.shape[0]]
@@ -300,23 +288,5 @@ def linearize(
         {each(f"num.seed(u[#], {n} + #)", m)},
         p,
     )
-    norm = {each("wp.length_sq(x#.d)", between=" + ")}
-    gradient = {each("reward_by_state[i, #] * x#.d", between=" + ")}
-    {each(f"gradient[{n} + #] += reward_by_action[i][#]", m, "; ")}
-    inputs = wp.length_sq(u)
-    for j in range({n}):
-        inputs += state[i, j] * state[i, j] + next_state[i, j] * next_state[i, j]
-    if (
-        wp.isfinite(inputs)
-        and wp.isfinite(wp.length_sq(gradient))
-        and norm <= norm_bound * norm_bound
-    ):
-        {each("jacobian[i, #] = x#.d", between="; ")}
-        reward_gradient[i] = gradient
-        valid[i] = wp.uint8(1)
-    else:
-        for j in range({n}):
-            jacobian[i, j] = num.tangent()
-        reward_gradient[i] = num.tangent()
-        valid[i] = wp.uint8(0)
+    {each("jacobian[i, #] = x#.d", between="; ")}
 """

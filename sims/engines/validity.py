@@ -45,18 +45,16 @@ def predicts(
         reach: Distance of each side in typical sizes.
     """
     n = system.state.size
-    forth, low, high = _moves(system)
-    s, a = np.asarray(state, np.float64), np.asarray(action, np.float64)
-    by_state, by_action = reach * forth[:n], reach * forth[n:]
-    low, high = np.minimum(low, a), np.maximum(high, a)
-    actions = np.stack([(a + by_action).clip(low, high), (a - by_action).clip(low, high), a])
-    states = np.stack([s + by_state, s - by_state, s])
+    moves, low, high, scale = _moves(system, reach)
+    point = np.concatenate([state, action], axis=1, dtype=np.float64)
+    points = (point + moves).clip(np.minimum(low, point), np.maximum(high, point))
+    states = points[..., :n]
     with np.errstate(invalid="ignore", over="ignore"):
-        after = step(states.reshape(-1, n), actions.reshape(-1, a.shape[1])).reshape(states.shape)
+        after = step(states.reshape(-1, n), points[..., n:].reshape(len(moves) * len(point), -1))
+        after = after.reshape(states.shape)
         after = system.align(after, np.broadcast_to(next_state, after.shape))
-        found = (after[:2] - after[2]) / system.state.scale
-        moves = np.concatenate([states[:2] - s, actions[:2] - a], axis=2)
-        predicted = np.matmul(jacobian, moves[..., None])[..., 0] / system.state.scale
+        found = (after[:2] - after[2]) / scale
+        predicted = np.matmul(jacobian, (points[:2] - point)[..., None])[..., 0] / scale
         size = np.maximum(_square(found), _square(predicted))
         good = _square(found - predicted) <= TOLERANCE**2 * size  # False for NaN
     return good[0] & good[1]
@@ -67,12 +65,17 @@ def _square(rows: np.ndarray) -> np.ndarray:
 
 
 @cache
-def _moves(system: System) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Typical sizes of states and actions with fixed signs; bounds of actions; in float64.
+def _moves(system: System, reach: float) -> tuple[np.ndarray, ...]:
+    """Moves of states and actions (3, 1, n + m), their bounds, and typical sizes of states.
 
-    The signs are the Thue-Morse sequence: no pattern that mirrored joints could share.
+    The signs are the Thue-Morse sequence: no pattern that mirrored joints could share. States may
+    go anywhere. All in float64.
     """
-    sizes = np.concatenate([system.state.scale, system.action.scale]).astype(np.float64)
+    sizes = np.concatenate([system.state.scale, system.action.scale], dtype=np.float64)
     signs = np.array([1.0 - 2.0 * (i.bit_count() % 2) for i in range(len(sizes))])
-    low, high = (b.astype(np.float64) for b in (system.action.low, system.action.high))
-    return signs * sizes, low, high
+    forth = reach * signs * sizes
+    anywhere = np.full(system.state.size, np.inf)
+    low = np.concatenate([-anywhere, system.action.low])
+    high = np.concatenate([anywhere, system.action.high])
+    moves = np.stack([forth, -forth, 0.0 * forth])[:, None, :]
+    return moves, low, high, system.state.scale.astype(np.float64)

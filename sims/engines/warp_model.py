@@ -8,6 +8,8 @@ import numpy as np
 import warp as wp
 
 from sims import cache
+from sims.engines.completion import complete
+from sims.engines.launches import Column, Launch, capacity_for
 from sims.engines.validity import predicts
 from sims.errors import UserError
 from sims.model import NORM_BOUND, Linearization
@@ -21,8 +23,8 @@ class Kernels:
     Attributes:
         step: Kernel (records, state, action, next_state) in float32.
         step64: The same in float64.
-        linearize: Kernel (records, state, action, next_state, reward_by_state, reward_by_action,
-            norm_bound, jacobian, reward_gradient, valid).
+        linearize: Kernel (records, state, action, next_state, jacobian): [A | B] in the coordinates
+            (MRP sheet) of the next state, whatever the numbers are.
         record: Warp struct of parameters in float32. Arrays of records have one entry, or one per
             row.
         record64: The same in float64.
@@ -48,72 +50,6 @@ class Kernels:
     tangent: Any
     pack: Callable[[Any, float], dict[str, Any]]
     reach: float
-
-
-class _Column:
-    """Rows of one kind on the device, with numpy access."""
-
-    def __init__(self, rows: int, width: int, kind: Any, dimensions: int, device: Any) -> None:
-        length = getattr(kind, "_length_", 1)
-        shape = (rows, width // length)[:dimensions]
-        self.array = wp.zeros(shape, dtype=kind, device=device)
-        self._staging = None
-        if device.is_cpu:
-            numbers = self.array.numpy()  # the memory itself, not a copy
-        else:
-            self._staging = wp.zeros(shape, dtype=kind, device="cpu", pinned=True)
-            numbers = self._staging.numpy()
-        self.rows = numbers.reshape(rows, width)
-        self._per_row = int(np.prod(shape[1:], dtype=int))
-
-    def send(self, count: int) -> None:
-        """Makes the first rows known to the device."""
-        if self._staging is not None:
-            wp.copy(self.array, self._staging, count=count * self._per_row)
-
-    def fetch(self, count: int) -> None:
-        """Fetches the first rows from the device."""
-        if self._staging is not None:
-            wp.copy(self._staging, self.array, count=count * self._per_row)
-            wp.synchronize_stream(self.array.device)
-
-
-class _Launch:
-    """A recorded kernel launch over preallocated columns."""
-
-    def __init__(
-        self,
-        kernel: Any,
-        device: Any,
-        capacity: int,
-        before: Sequence[Any],
-        inputs: Sequence[_Column],
-        constants: Sequence[Any],
-        outputs: Sequence[_Column],
-    ) -> None:
-        self.capacity, self.inputs, self.outputs = capacity, inputs, outputs
-        arrays = [*before, *(c.array for c in inputs), *constants, *(c.array for c in outputs)]
-        self._command = wp.launch(
-            kernel, dim=capacity, inputs=arrays, device=device, record_cmd=True
-        )
-        self._dim = capacity
-
-    def run(self, count: int, *values: np.ndarray) -> None:
-        """Fills the first `count` rows of all inputs, launches, and fetches the outputs."""
-        for column, value in zip(self.inputs, values, strict=True):
-            column.rows[:count] = value
-            column.send(count)
-        if count != self._dim:
-            self._command.set_dim(count)
-            self._dim = count
-        self._command.launch()
-        for column in self.outputs:
-            column.fetch(count)
-
-
-def _capacity(count: int) -> int:
-    """Smallest power of two that holds `count`, so that buffers are rarely made anew."""
-    return 1 << max(count - 1, 0).bit_length()
 
 
 class WarpModel:
@@ -145,6 +81,7 @@ class WarpModel:
         if not norm_bound > 0.0:
             raise UserError(f"norm_bound is {norm_bound}; it must be positive")
         cache.load(kernels.step.module, device)
+        cache.load(complete.module, device)
         self._system = system
         self._parameters = list(parameters)
         self._kernels = kernels
@@ -154,9 +91,9 @@ class WarpModel:
         self._records = self._make_records(kernels.record)
         self._records64: Any = None
         # one launch for single rows, one for batches
-        self._steps: dict[bool, _Launch] = {}
-        self._steps64: dict[bool, _Launch] = {}
-        self._linearizations: dict[bool, _Launch] = {}
+        self._steps: dict[bool, Launch] = {}
+        self._steps64: dict[bool, Launch] = {}
+        self._linearizations: dict[bool, Launch] = {}
 
     @property
     def system(self) -> System:
@@ -212,16 +149,18 @@ class WarpModel:
         count = self._rows(state, action)
         if next_state.shape != state.shape:
             raise UserError(f"next states {next_state.shape} do not match states {state.shape}")
-        rows = self._flat(state, action, next_state)
+        s, a, after = self._flat(state, action, next_state)
         launch = self._launch(self._linearizations, count, self._make_linearization)
-        launch.run(count, *rows, *self._reward_gradient(*rows))
+        launch.run(count, s, a, after, *self._reward_gradient(s, a, after))
         n, m = self._n, self._m
         lead = state.shape[:-1]
         jacobian, gradient, valid = (column.rows[:count] for column in launch.outputs)
         if self._kernels.reach > 0.0:
-            rows = [np.atleast_2d(r) for r in rows]
             matrices = jacobian.reshape(count, n, n + m)
-            predicted = predicts(self._system, self._step64, matrices, *rows, self._kernels.reach)
+            s, a, after = (np.atleast_2d(rows) for rows in (s, a, after))
+            predicted = predicts(
+                self._system, self._step64, matrices, s, a, after, self._kernels.reach
+            )
             if not predicted.all():
                 jacobian[~predicted] = gradient[~predicted] = 0.0
                 valid[~predicted] = 0
@@ -244,14 +183,16 @@ class WarpModel:
         launch.run(count, state, action)
         return launch.outputs[0].rows[:count].copy()
 
-    def _reward_gradient(self, *transitions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _reward_gradient(
+        self, state: np.ndarray, action: np.ndarray, next_state: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Partial derivatives of the reward; where every row has its own parameters, of its own."""
         gradient = self._system.reward_gradient
         if len(self._parameters) == 1:
-            return gradient(*transitions, self._parameters[0])
-        singles = [np.atleast_2d(t) for t in transitions]
+            return gradient(state, action, next_state, self._parameters[0])
+        s, a, after = (np.atleast_2d(rows) for rows in (state, action, next_state))
         rows = [
-            gradient(*(t[i : i + 1] for t in singles), parameters)
+            gradient(s[i : i + 1], a[i : i + 1], after[i : i + 1], parameters)
             for i, parameters in enumerate(self._parameters)
         ]
         by_state, by_action = zip(*rows, strict=True)
@@ -284,60 +225,61 @@ class WarpModel:
         return wp.array(self._pack(self._parameters, kind), dtype=kind, device=self._device)
 
     @staticmethod
-    def _launch(
-        launches: dict[bool, _Launch], count: int, make: Callable[[int], _Launch]
-    ) -> _Launch:
+    def _launch(launches: dict[bool, Launch], count: int, make: Callable[[int], Launch]) -> Launch:
         single = count == 1
         launch = launches.get(single)
         if launch is None or launch.capacity < count:
-            launch = launches[single] = make(_capacity(count))
+            launch = launches[single] = make(capacity_for(count))
         return launch
 
-    def _column(self, capacity: int, width: int, kind: Any, dimensions: int = 1) -> _Column:
-        return _Column(capacity, width, kind, dimensions, self._device)
+    def _column(self, capacity: int, width: int, kind: Any, dimensions: int = 1) -> Column:
+        return Column(capacity, width, kind, dimensions, self._device)
 
-    def _make_step(self, capacity: int) -> _Launch:
+    def _make_step(self, capacity: int) -> Launch:
         k = self._kernels
-        columns = [
+        state, action, after = (
             self._column(capacity, self._n, k.state_type, 2),
             self._column(capacity, self._m, k.action_type),
             self._column(capacity, self._n, k.state_type, 2),
-        ]
-        return _Launch(
-            k.step, self._device, capacity, [self._records], columns[:2], [], columns[2:]
         )
+        arguments = [self._records, state.array, action.array, after.array]
+        return Launch(self._device, capacity, [state, action], [after], (k.step, arguments))
 
-    def _make_step64(self, capacity: int) -> _Launch:
+    def _make_step64(self, capacity: int) -> Launch:
         k = self._kernels
-        columns = [
+        state, action, after = (
             self._column(capacity, self._n, k.state_type64, 2),
             self._column(capacity, self._m, k.action_type64),
             self._column(capacity, self._n, k.state_type64, 2),
-        ]
-        return _Launch(
-            k.step64, self._device, capacity, [self._records64], columns[:2], [], columns[2:]
         )
+        arguments = [self._records64, state.array, action.array, after.array]
+        return Launch(self._device, capacity, [state, action], [after], (k.step64, arguments))
 
-    def _make_linearization(self, capacity: int) -> _Launch:
+    def _make_linearization(self, capacity: int) -> Launch:
         k, n, m = self._kernels, self._n, self._m
         inputs = [
             self._column(capacity, n, k.state_type, 2),
             self._column(capacity, m, k.action_type),
             self._column(capacity, n, k.state_type, 2),
-            self._column(capacity, n, k.state_type, 2),
-            self._column(capacity, m, k.action_type),
+            self._column(capacity, n, wp.float32, 2),
+            self._column(capacity, m, wp.float32, 2),
         ]
-        outputs = [
-            self._column(capacity, n * (n + m), k.tangent, 2),
-            self._column(capacity, n + m, k.tangent),
-            self._column(capacity, 1, wp.uint8),
+        jacobian = self._column(capacity, n * (n + m), k.tangent, 2)
+        gradient = self._column(capacity, n + m, wp.float32, 2)
+        valid = self._column(capacity, 1, wp.uint8, 2)
+        first = [self._records, *(column.array for column in inputs[:3]), jacobian.array]
+        second = [
+            *(column.numbers(column.rows.shape[1]) for column in inputs),
+            self._norm_bound,
+            jacobian.numbers(n, n + m),
+            gradient.array,
+            valid.array,
         ]
-        return _Launch(
-            k.linearize,
+        return Launch(
             self._device,
             capacity,
-            [self._records],
             inputs,
-            [self._norm_bound],
-            outputs,
+            [jacobian, gradient, valid],
+            (k.linearize, first),
+            (complete, second),
         )

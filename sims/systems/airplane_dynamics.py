@@ -23,6 +23,7 @@ import warp as wp
 
 from sims.bodies.mrp_body_kernels import body_kernels, mrp_rate, quaternion, to_body, to_world
 from sims.engines.dual import dual_numbers
+from sims.engines.records import FLAG, MATRIX, NUMBER, VECTOR
 from sims.engines.validity import REACH
 from sims.systems import airplane_parameters as plane
 from sims.systems.airplane_parameters import AirplaneParameters
@@ -30,92 +31,48 @@ from sims.systems.airplane_parameters import AirplaneParameters
 num = dual_numbers(16)
 add, sub, mul, div = num.add, num.sub, num.mul, num.div  # what + - * / mean to Warp
 
-polynomial8 = wp.types.vector(9, wp.float32)
-polynomial8d = wp.types.vector(9, wp.float64)
+POLYNOMIAL = (wp.types.vector(9, wp.float32), wp.types.vector(9, wp.float64))
 
 
-@wp.struct
-class Airplane:
-    """Parameters as the equations use them."""
-
-    forward: wp.vec3  # unit vectors
-    left: wp.vec3
-    up: wp.vec3
-    idle: wp.float32  # counts
-    thrust_gain: wp.float32  # N per count
-    negative_thrust: wp.int32
-    wash_gain: wp.float32  # wash = gain * counts ^ power + offset
-    wash_power: wp.float32
-    wash_offset: wp.float32
-    wash_needs_motor: wp.int32
-    spin_gain: wp.float32  # angular momentum per count
-    spin_axis: wp.vec3
-    neutral: wp.float32  # counts
-    deflection: wp.vec3  # turn of the flow by aileron, elevator, rudder, rad per count
-    outboard_arm: wp.vec3  # to the left
-    inboard_arm: wp.vec3
-    elevator_arm: wp.vec3
-    rudder_arm: wp.vec3
-    outboard_area: wp.float32  # all areas times half the density of air
-    inboard_area: wp.float32
-    elevator_area: wp.float32
-    rudder_area: wp.float32
-    wing_lift: polynomial8
-    wing_drag: polynomial8
-    wing_limit: wp.float32  # rad
-    plate_lift: polynomial8
-    elevator_drag: polynomial8
-    rudder_drag: polynomial8
-    plate_limit: wp.float32
-    swapped_speed: wp.int32
-    inverse_mass: wp.float32
-    gravity: wp.vec3
-    inertia: wp.mat33
-    inverse_inertia: wp.mat33
-    mrp_switch: wp.int32
-    dt: wp.float32
-
-
-@wp.struct
-class Airplane64:
-    """The same in float64."""
-
-    forward: wp.vec3d
-    left: wp.vec3d
-    up: wp.vec3d
-    idle: wp.float64
-    thrust_gain: wp.float64
-    negative_thrust: wp.int32
-    wash_gain: wp.float64
-    wash_power: wp.float32
-    wash_offset: wp.float64
-    wash_needs_motor: wp.int32
-    spin_gain: wp.float64
-    spin_axis: wp.vec3d
-    neutral: wp.float64
-    deflection: wp.vec3d
-    outboard_arm: wp.vec3d
-    inboard_arm: wp.vec3d
-    elevator_arm: wp.vec3d
-    rudder_arm: wp.vec3d
-    outboard_area: wp.float64
-    inboard_area: wp.float64
-    elevator_area: wp.float64
-    rudder_area: wp.float64
-    wing_lift: polynomial8d
-    wing_drag: polynomial8d
-    wing_limit: wp.float64
-    plate_lift: polynomial8d
-    elevator_drag: polynomial8d
-    rudder_drag: polynomial8d
-    plate_limit: wp.float64
-    swapped_speed: wp.int32
-    inverse_mass: wp.float64
-    gravity: wp.vec3d
-    inertia: wp.mat33d
-    inverse_inertia: wp.mat33d
-    mrp_switch: wp.int32
-    dt: wp.float64
+# parameters as the equations use them
+FIELDS = {
+    "forward": VECTOR,  # unit vectors
+    "left": VECTOR,
+    "up": VECTOR,
+    "idle": NUMBER,  # counts
+    "thrust_gain": NUMBER,  # N per count
+    "negative_thrust": FLAG,
+    "wash_gain": NUMBER,  # wash = gain * counts ^ power + offset
+    "wash_power": NUMBER,
+    "wash_offset": NUMBER,
+    "wash_needs_motor": FLAG,
+    "spin_gain": NUMBER,  # angular momentum per count
+    "spin_axis": VECTOR,
+    "neutral": NUMBER,  # counts
+    "deflection": VECTOR,  # turn of the flow by aileron, elevator, rudder, rad per count
+    "outboard_arm": VECTOR,  # to the left
+    "inboard_arm": VECTOR,
+    "elevator_arm": VECTOR,
+    "rudder_arm": VECTOR,
+    "outboard_area": NUMBER,  # all areas times half the density of air
+    "inboard_area": NUMBER,
+    "elevator_area": NUMBER,
+    "rudder_area": NUMBER,
+    "wing_lift": POLYNOMIAL,
+    "wing_drag": POLYNOMIAL,
+    "wing_limit": NUMBER,  # rad
+    "plate_lift": POLYNOMIAL,
+    "elevator_drag": POLYNOMIAL,
+    "rudder_drag": POLYNOMIAL,
+    "plate_limit": NUMBER,
+    "swapped_speed": FLAG,
+    "inverse_mass": NUMBER,
+    "gravity": VECTOR,
+    "inertia": MATRIX,
+    "inverse_inertia": MATRIX,
+    "mrp_switch": FLAG,
+    "dt": NUMBER,
+}
 
 
 @wp.func
@@ -252,7 +209,7 @@ def derivative(p: Any, v: Any, w: Any, motor: Any, controls: Any, body: Any) -> 
 
 
 def pack(airplane: AirplaneParameters, dt: float) -> dict[str, Any]:
-    """The fields of `Airplane` in float64."""
+    """The fields of a record in float64."""
     inboard, outboard = airplane.section_areas
     half_density = 0.5 * airplane.air_density
     full = airplane.propwash == "full"
@@ -306,4 +263,4 @@ def _polynomial(*weights: float) -> np.ndarray:
     return np.concatenate([np.zeros(9 - len(weights)), weights])
 
 
-KERNELS = body_kernels(__name__, Airplane, Airplane64, drive, derivative, pack, REACH)
+KERNELS = body_kernels(__name__, FIELDS, drive, derivative, pack, REACH)

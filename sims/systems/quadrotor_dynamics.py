@@ -20,6 +20,7 @@ import warp as wp
 
 from sims.bodies.mrp_body_kernels import body_kernels, mrp_rate, quaternion, to_body, to_world
 from sims.engines.dual import dual_numbers
+from sims.engines.records import FLAG, MATRIX, NUMBER, VECTOR
 from sims.systems.quadrotor_parameters import GRAVITY, QuadrotorParameters
 
 num = dual_numbers(16)
@@ -27,42 +28,22 @@ add, sub, mul = num.add, num.sub, num.mul  # what + - * mean to Warp
 cross, signed_square, stretch, transform = num.cross, num.signed_square, num.stretch, num.transform
 
 
-@wp.struct
-class Vehicle:
-    """Parameters as the equations use them."""
-
-    push: wp.vec3  # thrust / m per unit of one rotor's action
-    push_offset: wp.vec3  # thrust / m at action 0
-    twist1: wp.vec3  # torque per unit of rotor 1's action
-    twist2: wp.vec3
-    twist3: wp.vec3
-    twist4: wp.vec3
-    gravity: wp.vec3
-    inertia: wp.mat33
-    inverse_inertia: wp.mat33
-    drag: wp.vec3  # 1/2 rho c_d A / m
-    drag_on_attitude: wp.int32
-    mrp_switch: wp.int32
-    dt: wp.float32
-
-
-@wp.struct
-class Vehicle64:
-    """The same in float64."""
-
-    push: wp.vec3d
-    push_offset: wp.vec3d
-    twist1: wp.vec3d
-    twist2: wp.vec3d
-    twist3: wp.vec3d
-    twist4: wp.vec3d
-    gravity: wp.vec3d
-    inertia: wp.mat33d
-    inverse_inertia: wp.mat33d
-    drag: wp.vec3d
-    drag_on_attitude: wp.int32
-    mrp_switch: wp.int32
-    dt: wp.float64
+# parameters as the equations use them
+FIELDS = {
+    "push": VECTOR,  # thrust / m per unit of one rotor's action
+    "push_offset": VECTOR,  # thrust / m at action 0
+    "twist1": VECTOR,  # torque per unit of rotor 1's action
+    "twist2": VECTOR,
+    "twist3": VECTOR,
+    "twist4": VECTOR,
+    "gravity": VECTOR,
+    "inertia": MATRIX,
+    "inverse_inertia": MATRIX,
+    "drag": VECTOR,  # 1/2 rho c_d A / m
+    "drag_on_attitude": FLAG,
+    "mrp_switch": FLAG,
+    "dt": NUMBER,
+}
 
 
 @wp.func
@@ -93,7 +74,7 @@ def derivative(p: Any, v: Any, w: Any, thrust: Any, torque: Any, vehicle: Any) -
 
 
 def pack(vehicle: QuadrotorParameters, dt: float) -> dict[str, Any]:
-    """The fields of `Vehicle` in float64."""
+    """The fields of a record in float64."""
     x, y, spin = vehicle.rotors.T
     thrust, yaw_torque = vehicle.thrust_per_action, vehicle.yaw_torque_per_action
     twists = np.stack([thrust * y, -thrust * x, yaw_torque * spin], axis=1)
@@ -113,4 +94,4 @@ def pack(vehicle: QuadrotorParameters, dt: float) -> dict[str, Any]:
     }
 
 
-KERNELS = body_kernels(__name__, Vehicle, Vehicle64, drive, derivative, pack)
+KERNELS = body_kernels(__name__, FIELDS, drive, derivative, pack)
