@@ -6,7 +6,6 @@ envs = gymnasium.make_vec("deepilc/RexQuadrotor-v0", num_envs=64, parameters="no
 """
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import gymnasium
@@ -197,7 +196,7 @@ class SystemVectorEnv(gymnasium.vector.VectorEnv):
         if seed is not None or not self._generators:
             seeds = (
                 [None if seed is None else int(seed) + i for i in range(self.num_envs)]
-                if seed is None or isinstance(seed, Integral)
+                if seed is None or isinstance(seed, int | np.integer)
                 else list(seed)
             )
             if len(seeds) != self.num_envs:

@@ -14,7 +14,7 @@ PANEL = "Look closer"
 PICTURED_TASKS = ("gym:HalfCheetah-v5", "gym:Walker2d-v5")  # beside the systems of the package
 JACOBIANS = {"exact": "exact", "finite_difference": "by differences"}
 OTHERS = {
-    "gym:TASK": "gym:HalfCheetah-v5, gym:Hopper-v5, gym:Walker2d-v5 or gym:InvertedPendulum-v5",
+    "gym:TASK": "gym:HalfCheetah-v5, also Hopper, Walker2d, InvertedPendulum",
     "FILE.py:NAME": "a system of your own; see docs/add-a-system.md",
 }
 
