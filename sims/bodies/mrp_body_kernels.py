@@ -5,7 +5,8 @@
 State: position r (m, world), MRP p (body to world), velocity v (m/s, world or body, as the vehicle
 likes), rates w (rad/s, body). Four actions, held constant over a control period.
 
-A vehicle writes two functions, once for float32, float64 and dual numbers:
+A vehicle lists the fields of its record of parameters, and writes two functions, once for float32,
+float64 and dual numbers:
 
     drive(a1, a2, a3, a4, record) -> the two 3-vectors in which the actions enter the equations
     derivative(p, v, w, first, second, record) -> r', p', v', w'

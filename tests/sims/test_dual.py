@@ -180,6 +180,17 @@ def test_a_clamped_number_has_no_slope_and_one_at_the_bound_keeps_it():
     np.testing.assert_array_equal(rows.numpy()[:, 0], [1.0, 1.0, 0.0, 0.0, 0.0, 0.0])
 
 
+@wp.kernel
+def power64_kernel(a: wp.float64, exponent: wp.float64, out: wp.array(dtype=wp.float64)):
+    out[0] = a**exponent
+
+
+def test_powers_in_float64_keep_an_exponent_that_float32_has_not():
+    out = wp.zeros(1, dtype=wp.float64, device="cpu")
+    wp.launch(power64_kernel, 1, inputs=[200.0, 0.7424], outputs=[out])
+    assert out.numpy()[0] == pytest.approx(200.0**0.7424, rel=1e-14)
+
+
 @wp.func
 def vectors(a: Any, b: Any, c: Any, m: Any) -> Any:
     s = num.reciprocal(2.0 + num.dot(a, b))

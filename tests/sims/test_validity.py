@@ -1,5 +1,7 @@
 """Jacobians that do not predict their neighbourhood are flagged, and no others."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import warp as wp
@@ -58,6 +60,15 @@ def test_jumps_and_kinks_are_flagged_and_what_lies_beside_them_is_not(system):
         single = model.linearize(state[i], action[i], after[i])
         for one, many in zip(single, got, strict=True):
             np.testing.assert_array_equal(one, many[i])
+
+
+def test_rows_with_their_own_parameters_are_checked_with_these(system):
+    nominal = system.parameters("nominal")
+    smooth = replace(nominal, jump=0.0)
+    model = system.model([smooth, nominal, smooth, smooth])
+    state, action = np.zeros((4, 1), np.float32), np.full((4, 1), 0.3, np.float32)
+    got = model.linearize(state, action, model.step(state, action))
+    np.testing.assert_array_equal(got.valid, [True, False, True, True])
 
 
 def test_differences_are_held_to_the_same(system):
