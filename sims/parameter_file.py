@@ -13,6 +13,14 @@ from sims.parameters import check
 SUFFIXES = (".yaml", ".yml")
 
 
+def _number(value: Any) -> Any:
+    """YAML takes 1e-3 for text; here it is the number that is meant."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
 def is_file(name: str) -> bool:
     """Whether `name` means a file rather than a set of the system."""
     return name.endswith(SUFFIXES)
@@ -42,7 +50,7 @@ def load(path: str, sets: Mapping[str, Any]) -> Any:
         raise UserError(f"cannot read the parameters in {path}: {reason}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold 'name: value' lines of parameters, not {content!r}")
-    values = dict(content)
+    values = {name: _number(value) for name, value in content.items()}
     base = values.pop("base", "nominal")
     if base not in sets:
         raise UserError(f"{path}: base is {base!r}; use one of {', '.join(sets)}")

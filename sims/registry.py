@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+import traceback
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,17 @@ def _module(path: str) -> Any:
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except Exception as error:
-        raise UserError(f"{path} fails with {type(error).__name__}: {error}") from error
+        raise UserError(f"{path} fails with {_reason(error, path)}") from error
     return module
+
+
+def _reason(error: Exception, path: str) -> str:
+    """What went wrong, and in which line of the file."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__)]
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    within = [line for line, file in zip(lines, files, strict=True) if file == path]
+    where = f" (line {within[-1]})" if within else ""
+    return " ".join(f"{type(error).__name__}: {error}".split()) + where
 
 
 @cache
@@ -119,7 +129,7 @@ def _own(path: str, attribute: str) -> System:
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = _reason(error, path)
             raise UserError(f"{path}: {attribute}() fails with {reason}") from error
     if not isinstance(found, System):
         raise UserError(f"{attribute} in {path} is a {type(found).__name__}, not a System")

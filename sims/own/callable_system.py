@@ -56,10 +56,7 @@ class CallableSystem(OwnSystem):
         """
         if not callable(step):
             raise UserError(f"step is {step!r}; it must be a function")
-        try:
-            made = Task(name, reward, start, **task)
-        except TypeError as error:
-            raise UserError(f"CallableSystem: {error}") from None
+        made = Task.of(name, reward, start, task)
         spaces = state_space(state), action_space(action)
         super().__init__(made, *spaces, dt, parameter_sets(parameters), source_hash(step))
         object.__setattr__(self, "_step", step)

@@ -56,13 +56,29 @@ def called(function: Callable[..., Any], what: str, *arguments: Any) -> Any:
 
 
 def text_hash(*functions: Callable[..., Any] | None) -> str:
-    """SHA-256 of the text of functions; of their names where there is none."""
-    texts = []
-    for each in functions:
+    """SHA-256 of functions, and of the functions and constants of their modules that they use."""
+    texts: list[str] = []
+    seen: set[int] = set()
+
+    def add(function: Any) -> None:
+        if id(function) in seen:
+            return
+        seen.add(id(function))
         try:
-            texts.append(inspect.getsource(each) if each is not None else "")
+            texts.append(inspect.getsource(function))
+            used = inspect.getclosurevars(function)
         except (TypeError, OSError):
-            texts.append(getattr(each, "__qualname__", type(each).__name__))
+            texts.append(getattr(function, "__qualname__", type(function).__name__))
+            return
+        for name, value in sorted({**used.globals, **used.nonlocals}.items()):
+            if inspect.isfunction(value) and value.__module__ == function.__module__:
+                add(value)
+            elif isinstance(value, bool | int | float | str | tuple | list | dict | np.ndarray):
+                text = value.tobytes() if isinstance(value, np.ndarray) else repr(value)
+                texts.append(f"{name} = {text!r}")
+
+    for each in functions:
+        add(each)
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 

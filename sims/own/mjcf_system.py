@@ -175,10 +175,7 @@ class MjcfSystem(OwnSystem, MujocoSystem):
         Raises:
             UserError: MuJoCo rejects the MJCF, or something is wrong with an argument or a result.
         """
-        try:
-            made = Task(name, reward, start, **task)
-        except TypeError as error:
-            raise UserError(f"MjcfSystem: {error}") from None
+        made = Task.of(name, reward, start, task)
         if isinstance(xml, str) and xml.lstrip().startswith("<"):
             content = xml.encode()
             object.__setattr__(self, "_xml", xml)

@@ -61,10 +61,7 @@ class OdeSystem(OwnSystem, WarpSystem):
         if not callable(derivative) and not hasattr(derivative, "func"):
             raise UserError(f"derivative is {derivative!r}; it must be a function")
         function = getattr(derivative, "func", derivative)
-        try:
-            made = Task(name, reward, start, **task)
-        except TypeError as error:
-            raise UserError(f"OdeSystem: {error}") from None
+        made = Task.of(name, reward, start, task)
         spaces = state_space(state), action_space(action)
         taken = list(inspect.signature(function).parameters)
         expected = [*spaces[0].names, *spaces[1].names]

@@ -9,7 +9,7 @@ import hashlib
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -148,6 +148,19 @@ class Task:
     horizon: int = 200
     description: str = ""
 
+    @classmethod
+    def of(cls, name: str, reward: Any, start: Any, others: Mapping[str, Any]) -> "Task":
+        """The task, with arguments of a system's constructor.
+
+        Raises:
+            UserError: There is no such argument.
+        """
+        allowed = [field.name for field in fields(cls)][3:]
+        for each in others:
+            if each not in allowed:
+                raise UserError(f"there is no argument {each!r}; further ones are {allowed}")
+        return cls(name, reward, start, **others)
+
 
 def _in_words(task: Task) -> str:
     """Reward and end as their functions describe themselves, and a hash of their source."""
@@ -159,6 +172,8 @@ def _in_words(task: Task) -> str:
 
 
 def _known(space: Space, names: Sequence[str] | Mapping[str, Any], what: str) -> None:
+    if isinstance(names, str) or not isinstance(names, Sequence | Mapping):
+        raise UserError(f"{what} is {names!r}; it must name coordinates, as [{space.names[0]!r}]")
     for name in names:
         if name not in space.names:
             raise UserError(f"{what} names {name!r}; use some of {', '.join(space.names)}")
@@ -198,7 +213,7 @@ class OwnSystem(System):
             raise UserError(f"name is {task.name!r}; use letters, digits and underscores")
         if not isinstance(dt, int | float) or not 0.0 < dt < np.inf:
             raise UserError(f"dt is {dt!r}; it must be a positive number of seconds")
-        if not isinstance(task.horizon, int) or task.horizon < 1:
+        if not isinstance(task.horizon, int) or isinstance(task.horizon, bool) or task.horizon < 1:
             raise UserError(f"horizon is {task.horizon!r}; it must be a whole number >= 1")
         for what, given in (("reward", task.reward), ("terminated", task.terminated)):
             if not callable(given) and (what == "reward" or given is not None):

@@ -12,8 +12,10 @@ from sims.errors import UserError
 def test_a_changed_function_has_another_hash(tmp_path):
     text = (
         "from sims.own.callable_system import CallableSystem\n"
+        "WEIGHT = {1}\n"
         "def step(s, a, p): return {0} * s\n"
-        "def reward(s, a, n): return {1} * n[..., 0]\n"
+        "def weighed(x): return WEIGHT * x\n"
+        "def reward(s, a, n): return weighed(n[..., 0])\n"
         "box = CallableSystem('box', step, reward, state={{'x': 'm'}}, "
         "action={{'u': ('1', -1, 1)}}, dt=1.0, start={{}})\n"
     )

@@ -228,7 +228,7 @@ def changing(state, action, p):
         ({"parameters": {"nominal": {}, "real": {"k": 1}}}, "set 'real' has 'k', which 'nominal'"),
         ({"parameters": {"nominal": {"stiffness": "2"}}}, "stiffness is '2'"),
         ({"parameters": {"nominal": MujocoFactors(), "real": {}}}, "one frozen dataclass"),
-        ({"colour": "red"}, "CallableSystem: .*'colour'"),
+        ({"colour": "red"}, "no argument 'colour'; further ones are .*horizon"),
     ],
 )
 def test_mistakes_are_told_in_one_line(change, message):

@@ -164,7 +164,7 @@ def test_an_mjcf_that_cannot_be_used_is_told_in_one_line(old, new, message):
         ({"parameters": {"real": {"weight": 2.0}}}, "parameter set 'real' is .*factors by name"),
         ({"parameters": {"real": {"mass": -1.0}}}, "mass is -1.0"),
         ({"reward": lambda s, a, n: n}, "reward gives shape"),
-        ({"pace": 3}, "MjcfSystem: .*'pace'"),
+        ({"pace": 3}, "no argument 'pace'; further ones are .*horizon"),
     ],
 )
 def test_mistakes_about_an_mjcf_are_told_in_one_line(change, message):

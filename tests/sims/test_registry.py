@@ -114,10 +114,10 @@ def test_randomised_numbers_stay_within_the_fraction(own):
 def test_parameters_come_from_a_file_on_top_of_a_set(tmp_path):
     system = registry.get("rexquadrotor")
     path = tmp_path / "heavy.yaml"
-    path.write_text("base: real\nmass: 2.5\n")
+    path.write_text("base: real\nmass: 2.5\nkm: 3e-4\n")  # which YAML takes for text
     heavy = system.parameters(str(path))
     real = system.parameters("real")
-    assert heavy.mass == 2.5 and heavy.kf == real.kf != system.parameters("nominal").kf
+    assert heavy.mass == 2.5 and heavy.km == 0.0003 and heavy.kf == real.kf != system.parameters("nominal").kf
     assert system.nominal_name(str(path)) == "nominal"
     assert system.model_hash(str(path)) != system.model_hash("real")
     assert parameter_file.absolute(str(path)) == str(path)
