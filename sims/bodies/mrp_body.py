@@ -8,7 +8,7 @@ import numpy as np
 
 from sims.bodies import mrp
 from sims.engines.warp_system import WarpSystem
-from sims.system import Space
+from sims.space import Space
 
 ATTITUDE = slice(3, 6)
 

@@ -12,7 +12,7 @@ import numpy as np
 from sims.bodies.planar_parameters import PlanarParameters
 from sims.bodies.planar_robot import PlanarRobot
 from sims.engines.warp_system import WarpSystem
-from sims.system import Space
+from sims.space import Space
 
 if TYPE_CHECKING:
     from sims.engines.warp_model import Kernels

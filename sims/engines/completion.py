@@ -14,12 +14,16 @@ def complete(
     next_state: wp.array2d(dtype=wp.float32),
     reward_by_state: wp.array2d(dtype=wp.float32),
     reward_by_action: wp.array2d(dtype=wp.float32),
+    sizes: wp.array(dtype=wp.float32),
     norm_bound: wp.float32,
     jacobian: wp.array3d(dtype=wp.float32),
     reward_gradient: wp.array2d(dtype=wp.float32),
     valid: wp.array2d(dtype=wp.uint8),
 ) -> None:
-    """(r_s, r_a) = [A | B]^T dr/ds' + (0, dr/da); rows that are no good become zero."""
+    """(r_s, r_a) = [A | B]^T dr/ds' + (0, dr/da); rows that are no good become zero.
+
+    The norm is taken in typical sizes of states and actions, so that it does not depend on units.
+    """
     i = wp.tid()
     n = jacobian.shape[1]
     columns = jacobian.shape[2]
@@ -32,7 +36,8 @@ def complete(
         for j in range(n):
             slope = jacobian[i, j, column]
             total += reward_by_state[i, j] * slope
-            norm += slope * slope
+            scaled = slope * sizes[column] / sizes[j]
+            norm += scaled * scaled
         if column >= n:
             total += reward_by_action[i, column - n]
             finite += action[i, column - n] * action[i, column - n]

@@ -35,9 +35,10 @@ class FiniteDifferenceModel:
             system: The system that is modelled.
             step: Batched step function in float64.
             parameters: What `parameters` is to report.
-            relative_step: Difference in coordinate x is this times max(1, |x|). The default
+            relative_step: Difference in coordinate x is this times its typical size, or |x| where
+                that is more. The default
                 balances rounding (1e-16 / step) against curvature (step squared).
-            norm_bound: Frobenius norm of [A | B] above which a linearization is invalid.
+            norm_bound: Norm of [A | B], in typical sizes, above which a row is invalid.
             reach: How far a Jacobian has to predict, see `sims.engines.validity`; 0 where nothing
                 has kinks. None takes ten differences.
         """
@@ -85,7 +86,7 @@ class FiniteDifferenceModel:
         batch, n = s.shape
         size = n + a.shape[1]
         point = np.concatenate([s, a], axis=1)
-        delta = self._relative_step * np.maximum(1.0, np.abs(point))  # (B, n + m)
+        delta = self._relative_step * np.maximum(self._system.sizes, np.abs(point))  # (B, n + m)
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             offsets = delta[:, :, None] * np.eye(size)  # row j moves coordinate j
             moved = point[:, None, None, :] + np.stack([offsets, -offsets], axis=1)
@@ -118,7 +119,7 @@ def linearization(
         action: (N, m) in float64.
         measured: (N, n) measured next states in float64.
         lead: Batch dimensions of the result.
-        norm_bound: Frobenius norm of [A | B] above which a linearization is invalid.
+        norm_bound: Norm of [A | B], in typical sizes, above which a row is invalid.
         step: The step that was differentiated.
         reach: How far a Jacobian has to predict it; 0: that is not looked at.
     """
@@ -127,7 +128,8 @@ def linearization(
     with np.errstate(invalid="ignore", over="ignore"):
         gradient = np.einsum("bij,bi->bj", jacobian, by_state)
         gradient[:, n:] += by_action
-        norm = np.sqrt(np.sum(jacobian**2, axis=(1, 2)))
+        scaled = jacobian * (system.sizes / system.sizes[:n, None])
+        norm = np.sqrt(np.sum(scaled**2, axis=(1, 2)))
         inputs = np.sum(state, axis=1) + np.sum(action, axis=1) + np.sum(measured, axis=1)
         finite = np.isfinite(inputs + np.sum(gradient, axis=1))
     valid = finite & (norm <= norm_bound)
@@ -162,7 +164,7 @@ def reward_differences(
     s, a, after = (np.asarray(x, np.float64) for x in (state, action, next_state))
     n = after.shape[-1]
     point = np.concatenate([after, a], axis=-1)
-    delta = relative_step * np.maximum(1.0, np.abs(point))
+    delta = relative_step * np.maximum(system.sizes, np.abs(point))
     values = []
     with np.errstate(invalid="ignore", over="ignore"):
         offsets = delta[..., None, :] * np.eye(point.shape[-1])  # (..., n + m, n + m)

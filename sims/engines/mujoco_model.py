@@ -73,7 +73,7 @@ class MujocoModel:
             state_map: Its maps to and from states.
             parameters: What `parameters` is to report.
             chained: Whether Jacobians are chained over substeps; None where the integrator lets.
-            norm_bound: Frobenius norm of [A | B] above which a linearization is invalid.
+            norm_bound: Norm of [A | B], in typical sizes, above which a row is invalid.
             reach: How far a Jacobian has to predict, in typical sizes; 0: that is not looked at.
 
         Raises:

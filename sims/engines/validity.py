@@ -71,7 +71,7 @@ def _moves(system: System, reach: float) -> tuple[np.ndarray, ...]:
     The signs are the Thue-Morse sequence: no pattern that mirrored joints could share. States may
     go anywhere. All in float64.
     """
-    sizes = np.concatenate([system.state.scale, system.action.scale], dtype=np.float64)
+    sizes = system.sizes
     signs = np.array([1.0 - 2.0 * (i.bit_count() % 2) for i in range(len(sizes))])
     forth = reach * signs * sizes
     anywhere = np.full(system.state.size, np.inf)

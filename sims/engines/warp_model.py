@@ -73,7 +73,7 @@ class WarpModel:
             parameters: One parameter object, or one per row of every batch.
             kernels: The system's kernels.
             device: "cpu" or "cuda:N".
-            norm_bound: Frobenius norm of [A | B] above which a linearization is invalid.
+            norm_bound: Norm of [A | B], in typical sizes, above which a row is invalid.
 
         Raises:
             UserError: No such device, or no positive bound.
@@ -270,6 +270,7 @@ class WarpModel:
         first = [self._records, *(column.array for column in inputs[:3]), jacobian.array]
         second = [
             *(column.numbers(column.rows.shape[1]) for column in inputs),
+            wp.array(self._system.sizes, dtype=wp.float32, device=self._device),
             self._norm_bound,
             jacobian.numbers(n, n + m),
             gradient.array,

@@ -22,7 +22,7 @@ from sims.engines.mujoco_system import MujocoSystem
 from sims.errors import UserError
 from sims.own.task import OwnSystem, Task
 from sims.scene import Scene
-from sims.system import Space
+from sims.space import Space
 
 if TYPE_CHECKING:
     from sims.engines.mujoco_state import Layout

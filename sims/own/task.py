@@ -20,7 +20,8 @@ from sims.bodies import angles
 from sims.errors import UserError
 from sims.own.checks import called, numbers, text_hash
 from sims.parameters import check, number
-from sims.system import Space, System
+from sims.space import Space
+from sims.system import System
 
 PROBES = 6
 Reward = Callable[[np.ndarray, np.ndarray, np.ndarray], Any]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sims.parameters import check, number
-from sims.system import Space
+from sims.space import Space
 from sims.systems.swing_up import SwingUp
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from sims.bodies.mrp_body import (
     squares,
     state_space,
 )
-from sims.system import Space
+from sims.space import Space
 from sims.systems.airplane_parameters import (
     NEUTRAL,
     PARAMETER_SETS,

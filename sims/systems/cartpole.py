@@ -14,7 +14,7 @@ import numpy as np
 
 from sims.bodies import angles
 from sims.parameters import check, number
-from sims.system import Space
+from sims.space import Space
 from sims.systems.swing_up import SwingUp
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import numpy as np
 from sims.engines.mujoco_factors import MujocoFactors
 from sims.engines.mujoco_system import METHODS, MujocoSystem
 from sims.scene import Scene
-from sims.system import Space
+from sims.space import Space
 
 if TYPE_CHECKING:
     from sims.engines.mujoco_state import Layout

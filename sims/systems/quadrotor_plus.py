@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sims.bodies.mrp_body import squares, state_space
-from sims.system import Space
+from sims.space import Space
 from sims.systems.quadrotor import Quadrotor
 from sims.systems.quadrotor_plus_parameters import PARAMETER_SETS
 

@@ -13,7 +13,7 @@ import numpy as np
 from sims.bodies import mrp
 from sims.bodies.mrp_body import ATTITUDE, EXPONENTIAL, exponential, squares, state_space
 from sims.errors import UserError
-from sims.system import Space
+from sims.space import Space
 from sims.systems.mujoco_quadrotor import (
     ROTORS,
     MujocoParameters,

@@ -235,3 +235,34 @@ def test_mistakes_are_told_in_one_line(change, message):
     with pytest.raises(UserError, match=message) as told:
         CallableSystem(**{**SPRING, **change})
     assert "\n" not in str(told.value)
+
+
+def test_jacobians_do_not_depend_on_units():
+    """A tank in mol and one in micromol: the same Jacobian in typical sizes, valid in both."""
+
+    def tank(unit, size):
+        def step(state, action, p):
+            return size * np.sin(state / size + 0.3) + size * action
+
+        def reward(state, action, next_state):
+            return -((next_state[..., 0] / size - 0.5) ** 2)
+
+        return CallableSystem(
+            "tank",
+            step,
+            reward,
+            state={"c": (unit, size)},
+            action={"u": ("1", -1.0, 1.0)},
+            dt=1.0,
+            start={"c": (0.0, size)},
+        )
+
+    for unit, size in (("mol", 1e-6), ("umol", 1.0), ("Pa", 1e5)):
+        state, action = np.array([0.4 * size], np.float32), np.array([0.1], np.float32)
+        after = (size * (np.sin(0.7) + 0.1) * np.ones(1)).astype(np.float32)
+        A, B, by_state, _, valid = tank(unit, size).model().linearize(state, action, after)
+        assert valid
+        slope = -2.0 * (np.sin(0.7) + 0.1 - 0.5)
+        np.testing.assert_allclose(A[0, 0], np.cos(0.7), rtol=1e-5)
+        np.testing.assert_allclose(B[0, 0] / size, 1.0, rtol=1e-5)
+        np.testing.assert_allclose(by_state[0] * size, slope * np.cos(0.7), rtol=1e-4)
