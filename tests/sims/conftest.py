@@ -2,12 +2,6 @@ import numpy as np
 import pytest
 
 from sims import registry
-from tests.sims import oracles
-
-
-@pytest.fixture(scope="session")
-def reference():
-    return oracles
 
 
 @pytest.fixture(scope="session")

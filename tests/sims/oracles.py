@@ -31,7 +31,7 @@ def differences(function, point, step=1e-6):
     """Jacobian of a function of a vector by centred differences."""
     columns = [
         (function(point + e) - function(point - e)) / (2.0 * step)
-        for e in step * np.eye(point.size)
+        for e in step * np.eye(point.shape[-1])
     ]
     return np.stack(columns, axis=-1)
 

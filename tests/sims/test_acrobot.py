@@ -6,7 +6,7 @@ import pytest
 from sims import registry
 from sims.env import SystemEnv, SystemVectorEnv
 from sims.errors import UserError
-from tests.sims.oracles import differences, energy, with_period
+from tests.sims.oracles import energy, with_period
 from tests.sims.swing_up_reference import acrobot_bodies, acrobot_step, angle_distance
 
 SETS = ("nominal", "real", "published", "published_nominal")
@@ -156,18 +156,6 @@ def test_reward_is_the_height_of_the_tip(system):
     assert reward(1.5 * np.pi, 0.0) == pytest.approx(-2.0)
     assert reward(0.0, np.pi / 2.0) == pytest.approx(1.0)
     assert reward(np.pi / 6.0, np.pi / 3.0) == pytest.approx(1.5)
-
-
-def test_reward_gradient_agrees_with_differences(system, rng):
-    action = np.array([3.0])
-    for parameters in (None, system.parameters("published")):
-        for after in system.reset(rng, "real", 30).astype(float):
-            by_state, by_action = system.reward_gradient(after, action, after, parameters)
-            slope = differences(
-                lambda z, p=parameters: system.reward(z, action, z, p), after, step=1e-7
-            )
-            np.testing.assert_allclose(by_state, slope, atol=1e-6)
-            assert not by_action.any()
 
 
 def test_only_the_published_task_ends_to_the_left(system):

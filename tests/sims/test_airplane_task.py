@@ -8,7 +8,6 @@ import pytest
 from sims import registry
 from sims.bodies import mrp
 from sims.errors import UserError
-from sims.systems.airplane import half_turned, half_turned_derivative
 from sims.systems.airplane_parameters import AirplaneParameters
 from tests.sims.airplane_reference import FLIP
 
@@ -70,19 +69,6 @@ def test_published_reward_measures_the_published_mrp(airplane, rng):
     near[0, 3:6] = [0.001, -0.0377367 + 0.002, 0.0015]
     lost = [np.exp(2.0) - airplane.reward(near, action[:1], near, p) for p in (None, published)]
     np.testing.assert_allclose(lost[0], lost[1], rtol=2e-2)
-
-
-@pytest.mark.parametrize("name", ["nominal", "published"])
-def test_partial_reward_gradients_agree_with_differences(airplane, rng, name):
-    after, action = 0.4 * rng.normal(size=12), np.array([30.0, 90, 100, 120])
-    by_state, by_action = airplane.reward_gradient(after, action, after, name)
-    for j, e in enumerate(1e-5 * np.eye(12)):
-        up, down = (airplane.reward(after, action, after + x, name) for x in (e, -e))
-        assert by_state[j] == pytest.approx((up - down) / 2e-5, rel=1e-6, abs=1e-9)
-    assert not by_action.any()
-    p = rng.normal(size=3)
-    columns = [(half_turned(p + e) - half_turned(p - e)) / 2e-6 for e in 1e-6 * np.eye(3)]
-    np.testing.assert_allclose(half_turned_derivative(p), np.stack(columns, axis=1), rtol=1e-6)
 
 
 def test_upside_down_by_the_published_mrp_is_lost(airplane):

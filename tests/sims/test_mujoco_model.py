@@ -20,6 +20,7 @@ from tests.sims.mujoco_systems import (
     spring,
     stacked,
 )
+from tests.sims.oracles import matrix_from_mrp, short_mrp_from_matrix
 
 
 def test_step_and_jacobian_of_a_damped_spring_by_hand():
@@ -99,15 +100,15 @@ def test_total_reward_gradient_is_that_of_the_reward_after_the_step(rng):
     np.testing.assert_allclose(np.concatenate([got.r_s, got.r_a]), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_free_body_turns_as_rotation_matrices_do(reference):
+def test_free_body_turns_as_rotation_matrices_do():
     """A sphere keeps its rates: R' = R exp([w] dt); position falls by semi-implicit Euler."""
     system = free_body(inertia="0.1 0.1 0.1")
     p, v, w = np.array([0.3, -0.5, 0.6]), np.array([1.0, 2.0, 3.0]), np.array([2.0, -1.0, 4.0])
     state = np.concatenate([[0.1, 0.2, 0.3], p, v, w])
     after = system.model().step_float64(state, np.zeros(1))
-    turn = reference.matrix_from_mrp(w * np.tan(np.linalg.norm(w) * 0.05 / 4) / np.linalg.norm(w))
-    rotation = reference.matrix_from_mrp(p) @ turn
-    np.testing.assert_allclose(after[FREE], reference.short_mrp_from_matrix(rotation), atol=1e-9)
+    turn = matrix_from_mrp(w * np.tan(np.linalg.norm(w) * 0.05 / 4) / np.linalg.norm(w))
+    rotation = matrix_from_mrp(p) @ turn
+    np.testing.assert_allclose(after[FREE], short_mrp_from_matrix(rotation), atol=1e-9)
     np.testing.assert_allclose(after[9:], w, atol=1e-12)
     np.testing.assert_allclose(after[6:9], v - [0.0, 0.0, 9.81 * 0.05], atol=1e-12)
     fall = 9.81 * 0.01**2 * (1 + 2 + 3 + 4 + 5)
