@@ -38,11 +38,13 @@ def test_what_is_not_finite_spoils_its_own_row_only(case):
         np.testing.assert_array_equal(a[4], b[4])
 
 
-def test_what_is_too_steep_is_not_used(case):
+def test_what_is_too_steep_in_typical_sizes_is_not_used(case):
     system, method, transitions = case
-    steep = system.model("nominal", method).linearize(*transitions)
-    size = np.sqrt(np.sum(steep.A[0] ** 2.0) + np.sum(steep.B[0] ** 2.0))
+    one = [array[0] for array in transitions]
+    steep = system.model("nominal", method).linearize(*one)
+    sizes = np.concatenate([system.state.scale, system.action.scale])
+    jacobian = np.hstack([steep.A, steep.B]) * sizes / system.state.scale[:, None]
+    size = np.linalg.norm(jacobian)
     for bound, usable in ((1.001 * size, True), (0.999 * size, False)):
-        one = [array[0] for array in transitions]
         got = system.model("nominal", method, norm_bound=bound).linearize(*one)
         assert got.valid == usable and holds_zeros(got, ...) != usable
