@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from deepilc.replay import Batch
-from sims.system import Space
+from sims.space import Space
 
 STATES, ACTIONS, ROWS = 5, 2, 24
 

@@ -11,7 +11,7 @@ from deepilc.agent.critic import CriticPass, CriticWeights, critic_size, initial
 from deepilc.agent.optimiser import FlatAdam
 from deepilc.errors import UserError
 from deepilc.replay import Batch
-from sims.system import Space
+from sims.space import Space
 
 SMALL = {"critic_hidden": 16, "actor_hidden": 12, "coefficient_interval": 4}
 

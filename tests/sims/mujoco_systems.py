@@ -6,7 +6,7 @@ from sims.bodies import mrp
 from sims.engines.mujoco_factors import MujocoFactors
 from sims.engines.mujoco_state import Layout
 from sims.engines.mujoco_system import METHODS, MujocoSystem
-from sims.system import Space
+from sims.space import Space
 
 SPRING = """
 <mujoco><option timestep="0.01" gravity="0 0 0" {option}/>

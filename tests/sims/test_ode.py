@@ -14,7 +14,8 @@ from sims.engines.ode import ode_kernels
 from sims.engines.warp_model import WarpModel
 from sims.errors import UserError
 from sims.own.ode_system import OdeSystem
-from sims.system import Space, System
+from sims.space import Space
+from sims.system import System
 from tests.sims.oracles import runge_kutta
 
 

@@ -12,7 +12,8 @@ from sims.errors import UserError
 OWN = """
 from dataclasses import dataclass
 import numpy as np
-from sims.system import Space, System
+from sims.space import Space
+from sims.system import System
 
 @dataclass(frozen=True)
 class Parameters:
@@ -117,7 +118,11 @@ def test_parameters_come_from_a_file_on_top_of_a_set(tmp_path):
     path.write_text("base: real\nmass: 2.5\nkm: 3e-4\n")  # which YAML takes for text
     heavy = system.parameters(str(path))
     real = system.parameters("real")
-    assert heavy.mass == 2.5 and heavy.km == 0.0003 and heavy.kf == real.kf != system.parameters("nominal").kf
+    assert (
+        heavy.mass == 2.5
+        and heavy.km == 0.0003
+        and heavy.kf == real.kf != system.parameters("nominal").kf
+    )
     assert system.nominal_name(str(path)) == "nominal"
     assert system.model_hash(str(path)) != system.model_hash("real")
     assert parameter_file.absolute(str(path)) == str(path)
