@@ -36,10 +36,11 @@ def evaluate(
     """
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}, must be at least 1")
-    state = np.stack([evaluation_start(system, parameters, seed, k) for k in range(episodes)])
+    starts = np.stack([evaluation_start(system, parameters, seed, k) for k in range(episodes)])
+    state = starts
     task = system.parameters(parameters)
     simulation = system.simulation(task, episodes)
-    for row, start in enumerate(state):
+    for row, start in enumerate(starts):
         simulation.begin(row, start)
     returns = np.zeros(episodes)
     running = np.ones(episodes, bool)
@@ -51,8 +52,10 @@ def evaluate(
         running &= ~system.terminated(state, action, next_state, task)
         if not running.any():
             break
-        # The policy keeps seeing the last state of rows that have ended: theirs may not be finite.
-        state = np.where(running[:, None], next_state, state)
+        # Rows that have ended stand at their start, where nothing can go wrong; they do not count.
+        state = np.where(running[:, None], next_state, starts)
+        for row in np.flatnonzero(~running):
+            simulation.begin(int(row), starts[row])
     return returns
 
 

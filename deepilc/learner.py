@@ -280,7 +280,7 @@ class Learner:
             "invalid_jacobians",
             "non_finite_states",
         ):
-            setattr(learner, counter, metadata[counter])
+            setattr(learner, counter, metadata.get(counter, 0))
         learner._updates_in_policy = metadata["updates_in_policy"]
         learner._updates_in_metrics = metadata["updates_in_metrics"]
         learner.policy = tensors["policy"].numpy().tobytes()

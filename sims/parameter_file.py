@@ -15,6 +15,8 @@ SUFFIXES = (".yaml", ".yml")
 
 def _number(value: Any) -> Any:
     """YAML takes 1e-3 for text; here it is the number that is meant."""
+    if isinstance(value, list):
+        return [_number(item) for item in value]
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -52,7 +54,7 @@ def load(path: str, sets: Mapping[str, Any]) -> Any:
         raise UserError(f"{path} must hold 'name: value' lines of parameters, not {content!r}")
     values = {name: _number(value) for name, value in content.items()}
     base = values.pop("base", "nominal")
-    if base not in sets:
+    if not isinstance(base, str) or base not in sets:
         raise UserError(f"{path}: base is {base!r}; use one of {', '.join(sets)}")
     allowed = [field.name for field in fields(sets[base])]
     unknown = [str(name) for name in values if name not in allowed]

@@ -26,7 +26,7 @@ class Simulation(Protocol):
             parameters: New parameters of this row (name or object); None keeps what it has.
             action: (m,) action applied in the period before, where an episode is taken up in its
                 middle: hidden states (motor speeds) begin as if it had been applied for long.
-                None: they begin at rest.
+                None: they begin as the system says, such as hovering.
         """
 
     def step(self, action: np.ndarray) -> np.ndarray:

@@ -98,16 +98,13 @@ def pretrain(
         deepilc finetune --from runs/pre
     """
     given = _given(system, parameters, transitions, seed, device)
-    base = dict(PRETRAIN)
-    if parameters is not None and parameter_file.is_file(parameters):
-        base["nominal"] = parameters  # the world is the model
     if randomise is not None:
         given["randomise"] = randomise
     if resume is not None:
         _refuse_settings(given, preset, config, set_, out)
         _resume(resume)
         return
-    _start("pretrain", given, preset, config, set_, out, base=base)
+    _start("pretrain", given, preset, config, set_, out, base=PRETRAIN)
 
 
 def finetune(
@@ -134,7 +131,7 @@ def finetune(
     """Go on learning with a pre-trained policy where the real parameters rule.
 
     Networks come from the source; replay, optimisers and counters start anew. The source's
-    algorithm settings and its nominal model hold unless you change them.
+    algorithm settings hold, and a nominal model that was chosen for it, unless you change them.
 
     For example:
 
@@ -258,6 +255,9 @@ def _start(
     from sims import registry
 
     resolved = _load(config, set_, preset, given, base or {})
+    world = resolved.parameters
+    if command == "pretrain" and resolved.nominal is None and parameter_file.is_file(world):
+        resolved = resolved.model_copy(update={"nominal": world})  # the world is the model
     check_device(resolved.device)
     run = RunFolder.create(
         out,

@@ -89,7 +89,14 @@ class CallableSystem(OwnSystem):
         self, parameters: Any, device: str, norm_bound: float
     ) -> FiniteDifferenceModel:
         def step(state: np.ndarray, action: np.ndarray) -> np.ndarray:
-            return self.advance(state, action, parameters)
+            """Differences may try states that do not occur: what fails there is not a number."""
+            try:
+                return self.advance(state, action, parameters)
+            except UserError:
+                if len(state) == 1:
+                    return np.full(state.shape, np.nan)
+                rows = [step(state[i : i + 1], action[i : i + 1]) for i in range(len(state))]
+                return np.concatenate(rows)
 
         return FiniteDifferenceModel(self, step, parameters, norm_bound=norm_bound)
 

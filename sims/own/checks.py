@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,25 +61,49 @@ def text_hash(*functions: Callable[..., Any] | None) -> str:
     texts: list[str] = []
     seen: set[int] = set()
 
-    def add(function: Any) -> None:
-        if id(function) in seen:
+    def add(value: Any, module: str) -> None:
+        """What a value says of a task: never an address, which differs in every process."""
+        if value is None or isinstance(value, bool | int | float | complex | str | bytes):
+            texts.append(repr(value))
+        elif id(value) in seen:
             return
-        seen.add(id(function))
+        elif isinstance(value, np.ndarray):
+            texts.append(f"{value.dtype} {value.shape} {value.tobytes()!r}")
+        elif isinstance(value, list | tuple):
+            for item in value:
+                add(item, module)
+        elif isinstance(value, dict):
+            for key in sorted(value, key=str):
+                texts.append(str(key))
+                add(value[key], module)
+        elif isinstance(value, partial):
+            add([value.func, value.args, value.keywords], module)
+        elif inspect.isfunction(value):
+            seen.add(id(value))
+            add_function(value)
+        else:
+            seen.add(id(value))
+            texts.append(type(value).__qualname__)
+            if type(value).__module__ == module and hasattr(value, "__dict__"):
+                add([type(value).__call__ if callable(value) else None, vars(value)], module)
+
+    def add_function(function: Any) -> None:
+        texts.append(function.__qualname__)
         try:
             texts.append(inspect.getsource(function))
-            used = inspect.getclosurevars(function)
-        except (TypeError, OSError):
-            texts.append(getattr(function, "__qualname__", type(function).__name__))
+        except OSError:  # not from a file
             return
+        used = inspect.getclosurevars(function)
         for name, value in sorted({**used.globals, **used.nonlocals}.items()):
-            if inspect.isfunction(value) and value.__module__ == function.__module__:
-                add(value)
-            elif isinstance(value, bool | int | float | str | tuple | list | dict | np.ndarray):
-                text = value.tobytes() if isinstance(value, np.ndarray) else repr(value)
-                texts.append(f"{name} = {text!r}")
+            if inspect.ismodule(value) or inspect.isbuiltin(value) or inspect.isclass(value):
+                continue
+            if inspect.isfunction(value) and value.__module__ != function.__module__:
+                continue
+            texts.append(name)
+            add(value, function.__module__)
 
     for each in functions:
-        add(each)
+        add(each, getattr(each, "__module__", ""))
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 

@@ -195,7 +195,11 @@ class MjcfSystem(OwnSystem, MujocoSystem):
         object.__setattr__(self, "_left_out", tuple(places[each] for each in left_out))
         object.__setattr__(self, "_turning", tuple(places[each] for each in made.wrap))
         state = _state_space(dofs, left_out, sizes)
-        first = [state.names.index(d.position) for d in dofs if d.position.endswith("_p1")]
+        first = [
+            state.names.index(d.position)
+            for d in dofs
+            if d.position.endswith("_p1") and d.unit == "1"
+        ]
         object.__setattr__(self, "_attitudes", tuple(slice(i, i + 3) for i in first))
         super().__init__(
             made,

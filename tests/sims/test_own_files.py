@@ -62,3 +62,35 @@ def test_the_command_line_ends_with_code_2(tmp_path):
     run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 2
     assert "MuJoCo rejects the MJCF" in run.stderr and "Traceback" not in run.stderr
+
+
+def test_the_hash_of_a_task_is_the_same_in_every_process(tmp_path):
+    """Also with functions and objects in containers, of which the text holds addresses."""
+    path = tmp_path / "parts.py"
+    path.write_text(
+        "from functools import partial\n"
+        "import numpy as np\n"
+        "from sims.own.callable_system import CallableSystem\n"
+        "class Weight:\n"
+        "    def __init__(self, value): self.value = value\n"
+        "    def __call__(self, x): return self.value * x\n"
+        "def part(s, k=1.0): return k * s[..., 0]\n"
+        "PARTS = [part, partial(part, k=2.0), lambda s: Weight(3.0)(s[..., 0])]\n"
+        "SCALE = {'one': Weight(2.0), 'all': np.arange(3.0)}\n"
+        "def step(s, a, p): return 0.5 * s\n"
+        "def reward(s, a, n): return SCALE['one'](sum(f(n) for f in PARTS))\n"
+        "box = CallableSystem('parts', step, reward, state={'x': ('m', 1.0)}, "
+        "action={'u': ('1', -1, 1)}, dt=1.0, start={})\n"
+    )
+    code = f"from sims import registry; print(registry.get({f'{path}:box'!r}).spec_hash)"
+    found = {
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+        for _ in range(3)
+    }
+    assert len(found) == 1 and len(found.pop().strip()) == 64
+    text = path.read_text()
+    for old, new in (("k=2.0", "k=2.5"), ("Weight(2.0)", "Weight(2.1)"), ("arange(3", "arange(4")):
+        other = tmp_path / f"parts_{new[:4].strip('()=.')}{len(new)}.py"
+        other.write_text(text.replace(old, new))
+        first, second = registry.get(f"{path}:box"), registry.get(f"{other}:box")
+        assert first.spec_hash != second.spec_hash, new

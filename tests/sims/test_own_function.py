@@ -1,5 +1,6 @@
 """Systems that a user writes as a Python function."""
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -266,3 +267,25 @@ def test_jacobians_do_not_depend_on_units():
         np.testing.assert_allclose(A[0, 0], np.cos(0.7), rtol=1e-5)
         np.testing.assert_allclose(B[0, 0] / size, 1.0, rtol=1e-5)
         np.testing.assert_allclose(by_state[0] * size, slope * np.cos(0.7), rtol=1e-4)
+
+
+def test_a_function_that_fails_beside_the_states_that_occur_gives_an_invalid_jacobian():
+    def step(state, action, p):
+        return np.array([max(0.0, state[0] - 0.1 * math.sqrt(state[0]) + 0.1 * action[0])])
+
+    tank = CallableSystem(
+        "tank",
+        step,
+        lambda state, action, next_state: -next_state[..., 0],
+        state={"level": ("m", 1.0)},
+        action={"flow": ("m/s", 0.0, 1.0)},
+        dt=1.0,
+        start={"level": (0.0, 1.0)},
+        batched=False,
+    )
+    states, actions = np.array([[0.0], [0.5]], np.float32), np.full((2, 1), 0.5, np.float32)
+    after = tank.model().step(states, actions)
+    found = tank.model().linearize(states, actions, after)
+    np.testing.assert_array_equal(found.valid, [False, True])
+    assert not found.A[0].any()
+    assert found.A[1, 0, 0] == pytest.approx(1.0 - 0.05 / math.sqrt(0.5), rel=1e-5)

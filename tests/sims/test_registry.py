@@ -133,6 +133,7 @@ def test_parameters_come_from_a_file_on_top_of_a_set(tmp_path):
     [
         ("mass: -1.0", "mass is -1.0; it must be a positive number"),
         ("mas: 2.0", "no parameter 'mas'; use some of mass,"),
+        ("base: [real]", r"base is \['real'\]; use one of nominal"),
         ("base: rael", "base is 'rael'; use one of nominal"),
         ("[1, 2]", "must hold 'name: value' lines"),
         ("mass: [", "cannot read the parameters"),

@@ -157,7 +157,7 @@ def run_settings(node: Node) -> TrainConfig:
     values: dict[str, Any] = {}
     for setting in _from_model(TrainConfig):
         value = _value(node, setting.name)
-        if value is not None:
+        if value is not None and value != setting.default:  # some defaults follow from others
             group = values
             *parents, last = setting.name.split(".")
             for parent in parents:
