@@ -54,8 +54,8 @@ def evaluate(
             break
         # Rows that have ended stand at their start, where nothing can go wrong; they do not count.
         state = np.where(running[:, None], next_state, starts)
-        for row in np.flatnonzero(~running):
-            simulation.begin(int(row), starts[row])
+        for ended in map(int, np.flatnonzero(~running)):
+            simulation.begin(ended, starts[ended])
     return returns
 
 
