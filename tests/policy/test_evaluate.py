@@ -50,3 +50,35 @@ def test_returns_equal_those_of_the_world_one_by_one(system, make_weights):
     returns = evaluate(policy, system, "real", episodes=3, seed=4)
     np.testing.assert_allclose(returns, expected, rtol=1e-3)
     assert len(set(returns.tolist())) == 3
+
+
+def test_a_row_that_has_ended_is_not_stepped_beyond_its_end():
+    """A solver that fails outside its domain must not end the evaluation of the other rows."""
+    from sims.own.callable_system import CallableSystem
+
+    def step(state, action, p):
+        if (np.abs(state) > 1.5).any():
+            raise ValueError("outside the domain")
+        return state + 0.3
+
+    line = CallableSystem(
+        "line",
+        step,
+        lambda state, action, next_state: np.ones(state.shape[:-1]),
+        state={"x": ("m", 1.0)},
+        action={"u": ("1", -1.0, 1.0)},
+        dt=0.1,
+        start={"x": (-0.9, 0.9)},
+        terminated=lambda state, action, next_state: next_state[..., 0] > 1.0,
+        horizon=50,
+    )
+
+    class Still:
+        def act(self, state):
+            return np.zeros((len(state), 1), np.float32)
+
+    returns = evaluate(Still(), line, "real", episodes=6)  # type: ignore[arg-type]
+    starts = [line.reset(np.random.default_rng([1_000_003, k]), "real")[0] for k in range(6)]
+    expected = [np.ceil((1.0 - start) / 0.3) for start in starts]  # steps until beyond 1
+    np.testing.assert_allclose(returns, expected)
+    assert len(set(expected)) > 2
