@@ -116,7 +116,7 @@ def _write_gif(frames: list[Image.Image], path: Path, dt: float) -> None:
     changes = [np.where(now == old, TRANSPARENT, now) for old, now in pairwise(colours)]
     indexed = [Image.fromarray(picture.astype(np.uint8)) for picture in [colours[0], *changes]]
     for picture in indexed:
-        picture.putpalette(palette.getpalette())
+        picture.putpalette(palette.getpalette() or [])
     durations = [round(1000 * dt)] * (len(frames) - 1) + [PAUSE]
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
