@@ -227,11 +227,17 @@ class System(ABC):
 
     def _exact_model(self, parameters: Sequence[Any], device: str, norm_bound: float) -> Model:
         """A model with exact Jacobians; one parameter object, or one per row of a batch."""
-        raise NotImplementedError(f"{self.name} offers no exact Jacobians")
+        raise UserError(
+            f"{self.name} lists the Jacobian method 'exact' but defines no _exact_model; define it, "
+            "or list other methods"
+        )
 
     def _finite_difference_model(self, parameters: Any, device: str, norm_bound: float) -> Model:
         """A model with float64 centred differences."""
-        raise NotImplementedError(f"{self.name} offers no finite differences")
+        raise UserError(
+            f"{self.name} lists the Jacobian method 'finite_difference' but defines no "
+            "_finite_difference_model; define it, or list other methods"
+        )
 
     def simulation(self, parameters: Any = "real", rows: int = 1) -> Simulation:
         """Rows of this system for a world or an environment to step.
