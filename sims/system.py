@@ -228,8 +228,8 @@ class System(ABC):
     def _exact_model(self, parameters: Sequence[Any], device: str, norm_bound: float) -> Model:
         """A model with exact Jacobians; one parameter object, or one per row of a batch."""
         raise UserError(
-            f"{self.name} lists the Jacobian method 'exact' but defines no _exact_model; define it, "
-            "or list other methods"
+            f"{self.name} lists the Jacobian method 'exact' but defines no _exact_model; "
+            "define it, or list other methods"
         )
 
     def _finite_difference_model(self, parameters: Any, device: str, norm_bound: float) -> Model:
