@@ -50,8 +50,8 @@ class MujocoModel:
 
     A contact that opens or closes within the difference makes it meaningless. Such rows are as
     rare as the difference is small; `sims.engines.validity` finds them by steps ten times as far.
-    Further away even true derivatives of stiff contacts mean little: at 1e-3 of typical sizes about
-    half of the ant's and of dmc_hopper's random transitions would fail, by curvature.
+    Further away even true derivatives of stiff contacts mean little: at 1e-3 of typical sizes a
+    large part of the ant's and of dmc_hopper's random transitions would fail, by curvature.
     """
 
     def __init__(
