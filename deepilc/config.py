@@ -83,6 +83,11 @@ class TrainConfig(BaseModel):
     evaluation_episodes: Count = Field(
         10, description="Noise-free episodes per evaluation, always from the same start states."
     )
+    patience: Count = Field(
+        0,
+        description="Evaluations without a better mean return after which the run ends early "
+        "(in one process, as for pre-training); 0: never.",
+    )
     checkpoint_interval: int = Field(
         1_000, ge=1, description="Transitions between checkpoints; what a crash can cost at most."
     )

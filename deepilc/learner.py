@@ -229,22 +229,35 @@ class Learner:
         ).reshape(-1, 2)
         tensors["policy"] = np.frombuffer(self.policy, np.uint8)
         metadata = {
-            "system": self.system.name,
-            "spec_hash": self.system.spec_hash,
-            "run": self.run,
-            "config": self.config.model_dump(mode="json"),
+            **self._identity,
             "progress": {key: int(value) for key, value in progress.items()},
             "episode": list(self._summer.partial),
             "updates": self.updates,
             "updates_in_policy": self._updates_in_policy,
             "updates_in_metrics": self._updates_in_metrics,
-            "version": self.version,
             "without_jacobian": self.without_jacobian,
             "backfilled": self.backfilled,
             "invalid_jacobians": self.invalid_jacobians,
             "non_finite_states": self.non_finite_states,
         }
         checkpoint.save(path, tensors, metadata)
+
+    def save_networks(self, path: Path) -> None:
+        """Writes the agent and its policy, without replay and counters: for `start_from`."""
+        tensors: dict[str, Any] = {f"agent.{k}": v for k, v in self.agent.state_dict().items()}
+        tensors["policy"] = np.frombuffer(self.policy, np.uint8)
+        checkpoint.save(path, tensors, self._identity)
+
+    @property
+    def _identity(self) -> dict[str, Any]:
+        """What every checkpoint says about itself."""
+        return {
+            "system": self.system.name,
+            "spec_hash": self.system.spec_hash,
+            "run": self.run,
+            "config": self.config.model_dump(mode="json"),
+            "version": self.version,
+        }
 
     @classmethod
     def resume(cls, path: Path, *, lockstep: bool = True) -> "Learner":
@@ -254,6 +267,11 @@ class Learner:
             UserError: No such checkpoint, or it cannot be used.
         """
         tensors, metadata = checkpoint.load(path)
+        if "progress" not in metadata:
+            raise UserError(
+                f"{path} holds networks only, without replay and counters; give it to "
+                "`deepilc finetune --from`, or resume from latest.safetensors"
+            )
         learner = cls(configuration.resolve(metadata["config"]), metadata["run"], lockstep=lockstep)
         if metadata["spec_hash"] != learner.system.spec_hash:
             raise UserError(

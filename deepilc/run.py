@@ -40,8 +40,10 @@ run.json       when, where and how it was started: command, git revision, versio
 episodes.csv   one line per episode: mode (warm-up, train, eval), return, length, transitions so far
 metrics.csv    losses, coefficients, entropy and speed against transitions
 tensorboard/   the same numbers: `tensorboard --logdir .`
-checkpoints/   latest.safetensors holds everything needed to go on; the one before it is .previous
-policies/      exported policies (ONNX, inputs observation and noise); latest.onnx is the newest
+checkpoints/   latest.safetensors holds everything needed to go on; the one before it is .previous;
+               best.safetensors holds the networks of the evaluation with the highest mean return
+policies/      exported policies (ONNX, inputs observation and noise); latest.onnx is the newest,
+               best.onnx that of the best evaluation
 *.png, *.gif   plots and renderings
 stack.yaml, status.json, logs/   only of runs over ROS 2: the nodes, their state, their output
 
@@ -174,6 +176,11 @@ class RunFolder:
     def policy(self) -> Path:
         """Newest policy."""
         return self.path / "policies" / "latest.onnx"
+
+    @property
+    def best(self) -> Path:
+        """Networks of the evaluation with the highest mean return; runs over ROS 2 have none."""
+        return self.path / "checkpoints" / "best.safetensors"
 
     @property
     def has_checkpoint(self) -> bool:

@@ -12,12 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from deepilc.config import TrainConfig
 from deepilc.episodes import Episode
 from deepilc.intake import Joined
 from deepilc.learner import Learner
 from deepilc.policy import Policy, choose_action
-from deepilc.run import RunFolder
+from deepilc.run import RunFolder, write_atomic
+from deepilc.table import read_rows
 from deepilc.world import SimulatedWorld
 
 __all__ = ["Status", "train"]
@@ -52,7 +55,7 @@ def train(
     resume: bool = False,
     progress: Callable[[Status], None] = lambda status: None,
 ) -> Learner:
-    """Trains until the plan of `config` is complete.
+    """Trains until the plan of `config` is complete, or its patience is at an end.
 
     On SIGINT or SIGTERM the step under way is finished, everything is saved, and KeyboardInterrupt
     is raised; `resume` then continues bit-equal to a run that was never interrupted. The exception
@@ -95,7 +98,9 @@ def train(
     episode: Episode | None = None
 
     with _stop_requested() as stop:
-        while (observation := world.observe(policy.version)) is not None:
+        while not keeper.out_of_patience:
+            if (observation := world.observe(policy.version)) is None:
+                break
             if stop():
                 keeper.save()
                 raise KeyboardInterrupt
@@ -106,7 +111,8 @@ def train(
                 linearization = model.linearize(
                     transition.state, transition.action_applied, transition.next_state
                 )
-            if (ended := learner.add(Joined(transition, linearization))) is not None:
+            ended = learner.add(Joined(transition, linearization))
+            if ended is not None:
                 run.add_episode(ended.row)
                 episode = ended
             while learner.updates_due > 0:
@@ -116,6 +122,8 @@ def train(
                     policy = Policy.load(learner.policy, system)
                 progress(keeper.status(episode))
                 episode = None
+            if ended is not None and ended.mode == "eval":
+                keeper.judge(ended.episode_return)
         keeper.save()
     return learner
 
@@ -134,6 +142,11 @@ class Keeper:
         self._saved_at = learner.progress.number
         self._clock, self._counted = time.monotonic(), learner.updates
         self._rate = 0.0
+        self._returns = [
+            float(row["return"])
+            for row in read_rows(run.path / "episodes.csv")
+            if row["mode"] == "eval"
+        ]
 
     def publish(self) -> None:
         """Writes the newest policy to the folder; the first of a run is kept beside the newest."""
@@ -157,6 +170,33 @@ class Keeper:
         if learner.progress.number - self._saved_at >= config.checkpoint_interval:
             self.save()
         return changed
+
+    def judge(self, episode_return: float) -> None:
+        """Takes the return of an evaluation episode; keeps the networks if they are the best yet.
+
+        No update comes between the episodes of an evaluation, so the networks are those that flew.
+        """
+        self._returns.append(episode_return)
+        complete = len(self._returns) % self._learner.config.evaluation_episodes == 0
+        if complete and self._evaluations_since_best == 0:
+            self._learner.save_networks(self._run.best)
+            write_atomic(self._run.policy.with_name("best.onnx"), self._learner.policy)
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last `patience` evaluations were no better than one before."""
+        patience = self._learner.config.patience
+        return 0 < patience <= self._evaluations_since_best
+
+    @property
+    def _evaluations_since_best(self) -> int:
+        """Complete evaluations after the one with the highest mean return (the earliest such)."""
+        episodes = self._learner.config.evaluation_episodes
+        count = len(self._returns) // max(episodes, 1)
+        if episodes == 0 or count == 0:
+            return 0
+        means = np.reshape(self._returns[: count * episodes], (count, episodes)).mean(1)
+        return count - 1 - int(np.argmax(means))
 
     def save(self) -> None:
         """Writes a checkpoint."""

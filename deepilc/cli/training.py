@@ -23,7 +23,8 @@ Source = Annotated[
     typer.Option(
         "--from",
         metavar="RUN",
-        help="Run folder or checkpoint (.safetensors) whose networks to start from.",
+        help="Run folder or checkpoint (.safetensors) whose networks to start from; of a folder "
+        "those of its best evaluation.",
         show_default=False,
     ),
 ]
@@ -338,7 +339,10 @@ def _checkpoint(source: Path) -> Path:
 
     if not source.exists():
         raise UserError(f"nothing at {source}; give a run folder or a .safetensors checkpoint")
-    return RunFolder.resume(source).checkpoint if source.is_dir() else source
+    if not source.is_dir():
+        return source
+    run = RunFolder.resume(source)
+    return run.best if run.best.exists() else run.checkpoint
 
 
 def _settings_of(checkpoint: Path, preset: str | None, system: str | None) -> dict[str, Any]:

@@ -12,6 +12,9 @@ import torch
 from deepilc import checkpoint
 from deepilc import config as configuration
 from deepilc.config import TrainConfig
+from deepilc.errors import UserError
+from deepilc.evaluate import evaluate
+from deepilc.learner import Learner
 from deepilc.policy import Policy
 from deepilc.run import RunFolder
 from deepilc.table import read_rows
@@ -148,3 +151,46 @@ def test_fine_tuning_starts_from_the_networks_but_with_an_empty_replay(
     first = Policy.load(run.path / "policies" / "000001.onnx", system).act(state)
     np.testing.assert_array_equal(first, Policy.load(uninterrupted.policy, system).act(state))
     assert learner.progress.train_transitions < 300
+
+
+def test_the_best_networks_are_those_of_the_evaluation_with_the_highest_mean_return(
+    tmp_path: Path,
+) -> None:
+    config = small(evaluation_interval=100, evaluation_episodes=2, transitions=200)
+    run = run_folder(tmp_path / "run", config)
+    train(config, run)
+    run.close()
+    rows = read_rows(run.path / "episodes.csv")
+    returns = np.array([float(row["return"]) for row in rows if row["mode"] == "eval"])
+    means = returns.reshape(-1, 2).mean(1)
+    assert len(means) == 3 and means.argmax() != len(means) - 1, "else latest would do as well"
+    system = registry.get(config.system)
+    best = Policy.load(run.policy.with_name("best.onnx"), system)
+    assert evaluate(best, system, config.parameters, 2).mean() == pytest.approx(means.max())
+
+    fine = small(transitions=100, warmup_transitions=0, evaluation_episodes=2)
+    tuned = run_folder(tmp_path / "fine", fine)
+    train(fine, tuned, initial=run.best)
+    tuned.close()
+    first = [float(row["return"]) for row in read_rows(tuned.path / "episodes.csv")][:2]
+    assert np.mean(first) == pytest.approx(means.max()), "fine-tuning starts from them"
+
+
+def test_a_run_ends_when_its_patience_is_at_an_end(tmp_path: Path) -> None:
+    # steps too small for float32 leave every evaluation equal, so the first one stays the best
+    still = {**SMALL["agent"], "actor_learning_rate": 1e-30, "critic_learning_rate": 1e-30}  # type: ignore[dict-item]
+    config = small(transitions=2000, evaluation_interval=100, patience=2, agent=still)
+    run = run_folder(tmp_path / "run", config)
+    train(config, run)
+    assert len(read_rows(run.path / "episodes.csv")) < 20, "of more than 20 that the plan has"
+    evaluations = [row for row in read_rows(run.path / "episodes.csv") if row["mode"] == "eval"]
+    assert len(evaluations) == 3, "the first one and two that were no better"
+    before = (run.path / "episodes.csv").read_bytes()
+    train(config, run, resume=True)
+    run.close()
+    assert (run.path / "episodes.csv").read_bytes() == before, "nothing is left to do"
+
+
+def test_networks_alone_cannot_be_resumed_from(uninterrupted: RunFolder) -> None:
+    with pytest.raises(UserError, match=r"networks only.*finetune --from"):
+        Learner.resume(uninterrupted.best)
