@@ -12,7 +12,7 @@ from deepilc.plan import EVALUATION_SEED, evaluation_start
 from deepilc.policy import Policy
 from sims.system import System
 
-__all__ = ["Gain", "evaluate", "paired_gain"]
+__all__ = ["Gain", "evaluate", "paired_gain", "rollouts"]
 
 
 def evaluate(
@@ -34,6 +34,17 @@ def evaluate(
     Returns:
         (episodes,) float64, in the order of the start states.
     """
+    return rollouts(policy, system, parameters, episodes, seed)[0]
+
+
+def rollouts(
+    policy: Policy,
+    system: System,
+    parameters: str = "real",
+    episodes: int = 20,
+    seed: int = EVALUATION_SEED,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (episodes,) as `evaluate` gives them, and the steps (episodes,) until each ended."""
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}, must be at least 1")
     starts = np.stack([evaluation_start(system, parameters, seed, k) for k in range(episodes)])
@@ -42,13 +53,14 @@ def evaluate(
     simulation = system.simulation(task, episodes)
     for row, start in enumerate(starts):
         simulation.begin(row, start)
-    returns = np.zeros(episodes)
+    returns, steps = np.zeros(episodes), np.zeros(episodes, np.int64)
     running = np.ones(episodes, bool)
     for _ in range(system.horizon):
         action = policy.act(state)
         next_state = simulation.step(action)
         reward = system.reward(state, action, next_state, task)
         returns[running] += np.asarray(reward, np.float64)[running]
+        steps += running
         running &= ~system.terminated(state, action, next_state, task)
         if not running.any():
             break
@@ -56,7 +68,7 @@ def evaluate(
         state = np.where(running[:, None], next_state, starts)
         for ended in map(int, np.flatnonzero(~running)):
             simulation.begin(ended, starts[ended])
-    return returns
+    return returns, steps
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from deepilc.table import Table
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["RunFolder", "revision", "write_atomic"]
+__all__ = ["RunFolder", "circumstances", "revision", "write_atomic"]
 
 _SOURCE = Path(__file__).resolve().parent.parent
 _PACKAGES = ("deepilc", "numpy", "torch", "warp-lang", "onnxruntime", "mujoco", "safetensors")
@@ -38,6 +38,7 @@ A run of deepilc. Everything about it is in this folder.
 config.yaml    every setting, resolved; `deepilc train --config config.yaml` repeats the run
 run.json       when, where and how it was started: command, git revision, versions of the packages
 episodes.csv   one line per episode: mode (warm-up, train, eval), return, length, transitions so far
+times.csv      seconds of work until the end of each episode, over all resumptions (in one process)
 metrics.csv    losses, coefficients, entropy and speed against transitions
 tensorboard/   the same numbers: `tensorboard --logdir .`
 checkpoints/   latest.safetensors holds everything needed to go on; the one before it is .previous;
@@ -101,6 +102,7 @@ class RunFolder:
         name: Its last part; names the run on the wire and in policies.
         episodes: `episodes.csv`, one row per finished episode.
         metrics: `metrics.csv`, one row per report of the learner.
+        times: `times.csv`, `episode` and `seconds`: apart, since `episodes.csv` repeats bit by bit.
     """
 
     def __init__(self, path: Path) -> None:
@@ -109,6 +111,7 @@ class RunFolder:
         self.name = path.name
         self.episodes = Table(path / "episodes.csv")
         self.metrics = Table(path / "metrics.csv")
+        self.times = Table(path / "times.csv")
         self._writer: SummaryWriter | None = None
         self._purge: int | None = None
 
@@ -140,7 +143,8 @@ class RunFolder:
             (path / part).mkdir()
         run = cls(path.resolve())
         write_atomic(path / "README.txt", README.format(path=shlex.quote(str(run.path))))
-        write_atomic(path / "run.json", json.dumps({**_about(), **(about or {})}, indent=2) + "\n")
+        circumstance = {**circumstances(), **(about or {})}
+        write_atomic(path / "run.json", json.dumps(circumstance, indent=2) + "\n")
         if config is not None:
             run.write_config(config)
         return run
@@ -261,6 +265,7 @@ class RunFolder:
         """
         self.episodes.truncate(lambda row: _number(row, "episode") < episode)
         self.metrics.truncate(lambda row: _number(row, "transitions") <= transitions)
+        self.times.truncate(lambda row: _number(row, "episode") < episode)
         self._purge = transitions + 1
 
     def discard_if_unused(self) -> None:
@@ -278,6 +283,7 @@ class RunFolder:
         """Close the writers; harmless if called twice."""
         self.episodes.close()
         self.metrics.close()
+        self.times.close()
         if self._writer is not None:
             self._writer.close()
             self._writer = None
@@ -345,7 +351,9 @@ def _fresh(parent: Path, name: str) -> Path:
     raise UserError(f"{parent} already holds 999 runs named {name}; choose --out")
 
 
-def _about() -> dict[str, Any]:
+def circumstances() -> dict[str, Any]:
+    """When, how and where this process runs: start, command, revision, packages, machine."""
+
     def version(package: str) -> str | None:
         try:
             return metadata.version(package)

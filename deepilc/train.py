@@ -75,10 +75,12 @@ def train(
         UserError: The checkpoint is missing or of another system.
         KeyboardInterrupt: Interrupted, and saved.
     """
+    began = time.monotonic()
     if resume:
         learner = Learner.resume(run.checkpoint)
         config = learner.config
         run.rewind(learner.progress.episode, learner.progress.train_transitions)
+        began -= max((float(row["seconds"]) for row in read_rows(run.times.path)), default=0.0)
     else:
         learner = Learner(config, run.name)
         if initial is not None:
@@ -114,6 +116,7 @@ def train(
             ended = learner.add(Joined(transition, linearization))
             if ended is not None:
                 run.add_episode(ended.row)
+                run.times.append({"episode": ended.episode, "seconds": time.monotonic() - began})
                 episode = ended
             while learner.updates_due > 0:
                 learner.update()
