@@ -160,7 +160,10 @@ class Learner:
         if self.lockstep:
             due_at = np.ceil((self.updates + 1) / self.config.updates_per_transition - 1e-9)
             rows = self.config.batch_size + int(due_at)
-        self.agent.update(self.replay.sample(self.config.batch_size, rows))
+        agent = self.config.agent
+        self.agent.update(
+            self.replay.sample(self.config.batch_size, rows, agent.target_steps, agent.discount)
+        )
         self.updates += 1
 
     # --- policies ---------------------------------------------------------------------------

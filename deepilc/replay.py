@@ -4,7 +4,7 @@ One `index_select` per batch fetches all fields; no Python loop touches rows. Me
 has reached yet is not used (the operating system gives pages on first touch).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -30,7 +30,10 @@ class Batch:
         terminated: (N,) 1 where the task ended, else 0. A truncated row has 0.
         jacobian: (N, n, d) model Jacobians [A B] = dg/d(s, a).
         reward_gradient: (N, d) total reward gradient [r_s r_a].
-        valid: (N,) 1 where Jacobian and reward gradient may be learned from, else 0.
+        valid: (N,) how far Jacobian and reward gradient may be learned from: 1, or 0 for not at
+            all, or a weight between them.
+        discount: (N,) weight of the value of s': gamma^k where the row stands for k steps. None:
+            the gamma of the agent, every row is one step.
     """
 
     state_action: torch.Tensor
@@ -40,6 +43,7 @@ class Batch:
     jacobian: torch.Tensor
     reward_gradient: torch.Tensor
     valid: torch.Tensor
+    discount: torch.Tensor | None = None
 
     @property
     def state(self) -> torch.Tensor:
@@ -121,6 +125,8 @@ class Replay:
         }
         self._rows = torch.empty(self._slots, ends[-1], device=self.device)
         self._keys = torch.empty(self._slots, 3, dtype=torch.int64)
+        # whether a row is the step after the row before it
+        self._follows = torch.zeros(self._slots, dtype=torch.bool, device=self.device)
         self._staging = np.zeros(ends[-1], np.float32)
         self._host = self._rows.numpy() if self.device.type == "cpu" else None
         self._added = 0
@@ -175,8 +181,11 @@ class Replay:
         row = self._added
         self._added += 1
         self._write(row, slice(None))
-        keys = (transition.number, transition.episode, transition.step)
-        self._keys[row % self._slots] = torch.tensor(keys)
+        keys = torch.tensor((transition.number, transition.episode, transition.step))
+        self._follows[row % self._slots] = row > 0 and bool(
+            _is_next(self._keys[(row - 1) % self._slots], keys)
+        )
+        self._keys[row % self._slots] = keys
         return row
 
     def set_linearization(self, row: int, linearization: Linearization) -> bool:
@@ -197,14 +206,26 @@ class Replay:
         self._write(row, slice(self._columns["valid"].start, None))
         return True
 
-    def sample(self, batch_size: int, size: int | None = None) -> Batch:
+    def sample(
+        self,
+        batch_size: int,
+        size: int | None = None,
+        steps: int = 1,
+        discount: float | None = None,
+    ) -> Batch:
         """Draws rows uniformly, with replacement.
+
+        With more than one step, a row is joined with those that follow it in its episode (see
+        `_join`).
 
         Args:
             batch_size: Rows to draw.
             size: Draw only from the rows that were there when `size` rows had been added: those
                 with index below `size`, and of these the newest `capacity`. The draw then does not
                 depend on rows that came later. None draws from the newest `capacity` rows.
+            steps: Steps that a row of the batch stands for at most; fewer near the end of an
+                episode and of the rows that `size` allows.
+            discount: gamma, which fills `Batch.discount`; needed with more than one step.
 
         Raises:
             ValueError: No rows, or rows that `size` asks for are not there (yet, or any more).
@@ -216,13 +237,22 @@ class Replay:
                 f"cannot draw from the first {size} rows: {self._added} were added and the oldest "
                 f"one kept is {max(0, self._added - self._slots)}"
             )
-        slots = torch.randint(
+        rows = torch.randint(
             first, size, (batch_size,), generator=self._generator, device=self.device
         )
-        if size > self._slots:
-            slots.remainder_(self._slots)
-        rows = self._rows.index_select(0, slots)
-        fields = {name: rows[:, columns] for name, columns in self._columns.items()}
+        batch = self._batch(rows, size)
+        if discount is None:
+            assert steps == 1, "rows of several steps need a discount"
+            return batch
+        weight = torch.full_like(batch.reward, discount)
+        batch = replace(batch, discount=weight)
+        return batch if steps == 1 else self._join(batch, rows, size, steps, discount)
+
+    def _batch(self, rows: torch.Tensor, size: int) -> Batch:
+        """One step of every row, (N,) indices below `size`."""
+        slots = rows.remainder(self._slots) if size > self._slots else rows
+        picked = self._rows.index_select(0, slots)
+        fields = {name: picked[:, columns] for name, columns in self._columns.items()}
         d = self.state_size + self.action_size
         return Batch(
             state_action=fields["state_action"],
@@ -232,6 +262,50 @@ class Replay:
             jacobian=fields["jacobian"].unflatten(1, (self.state_size, d)),
             reward_gradient=fields["reward_gradient"],
             valid=fields["valid"][:, 0],
+        )
+
+    def _join(
+        self, batch: Batch, rows: torch.Tensor, size: int, steps: int, discount: float
+    ) -> Batch:
+        """Makes one row of up to `steps` consecutive ones, with later actions as recorded.
+
+            R = sum_i gamma^i r_i,   [A B] = A_{k-1} ... A_1 [A_0 B_0],
+            [R_s R_a] = (r_s, r_a)_0 + sum_{i>0} gamma^i r_s,i A_{i-1} ... A_1 [A_0 B_0]
+
+        `next_state` and `terminated` are those of the last step, `discount` is gamma^k and `valid`
+        the product. A chain with Jacobians ends before the first row without one.
+        """
+        reward, gradient, valid = batch.reward.clone(), batch.reward_gradient, batch.valid
+        next_state, terminated, jacobian = batch.next_state, batch.terminated, batch.jacobian
+        weight = batch.discount
+        assert weight is not None
+        going = torch.ones_like(rows, dtype=torch.bool)
+        linear = valid > 0.0
+        for i in range(1, steps):
+            following = (rows + i).clamp_(max=size - 1)
+            step = self._batch(following, size)
+            going = going & (rows + i < size) & self._follows[following % self._slots]
+            going &= ~(linear & (step.valid == 0.0))
+            column = going[:, None]
+            reward += torch.where(going, discount**i * step.reward, 0.0)
+            chained = torch.bmm(step.r_s[:, None, :], jacobian)[:, 0].mul_(discount**i)
+            gradient = torch.where(column, gradient + chained, gradient)
+            jacobian = torch.where(column[..., None], torch.bmm(step.A, jacobian), jacobian)
+            next_state = torch.where(column, step.next_state, next_state)
+            terminated = torch.where(going, step.terminated, terminated)
+            valid = torch.where(going, valid * step.valid, valid)
+            weight = torch.where(going, weight * discount, weight)
+        # a long product of contact Jacobians may overflow, and NaN times a weight of 0 is not 0
+        finite = (jacobian.sum((1, 2)) + gradient.sum(1)).isfinite()
+        return replace(
+            batch,
+            reward=reward,
+            next_state=next_state,
+            terminated=terminated,
+            jacobian=jacobian.where(finite[:, None, None], 0.0),
+            reward_gradient=gradient.where(finite[:, None], 0.0),
+            valid=valid * finite,
+            discount=weight,
         )
 
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -263,6 +337,8 @@ class Replay:
         self._keys[:filled] = state["keys"]
         self._generator.set_state(state["generator"].cpu())
         self._added = int(state["added"])
+        # of the oldest row kept nobody asks
+        self._follows[:filled] = _is_next(self._keys[:filled].roll(1, 0), self._keys[:filled])
 
     def _slot(self, row: int) -> int:
         if not max(0, self._added - self._slots) <= row < self._added:
@@ -288,3 +364,9 @@ class Replay:
             self._host[slot, columns] = self._staging[columns]
         else:
             self._rows[slot, columns] = torch.from_numpy(self._staging[columns]).to(self.device)
+
+
+def _is_next(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """Whether keys (..., 3) belong to consecutive steps of one episode."""
+    difference = after - before
+    return (difference[..., 1] == 0) & (difference[..., 2] == 1)

@@ -162,6 +162,132 @@ def test_restored_replay_continues_bit_equal(rows, monkeypatch):
     assert len(whole) == len(restored) and whole.added == restored.added
 
 
+# --- rows of several steps ------------------------------------------------------------------
+
+GAMMA = 0.9
+
+
+def recorded(lengths, capacity=100, terminated=(), invalid=(), gaps=()):
+    """A replay of random episodes, and its rows as float64 dictionaries."""
+    rng = np.random.default_rng(3)
+    replay, rows, number = Replay(N, M, capacity), [], 0
+    for episode, length in enumerate(lengths):
+        for step in range(length):
+            values = SimpleNamespace(
+                number=number,
+                episode=episode,
+                step=step + 5 * (number in gaps),
+                state=np.array([number, *rng.normal(size=2)], np.float32),
+                action_applied=rng.normal(size=M).astype(np.float32),
+                reward=float(np.float32(rng.normal())),
+                next_state=rng.normal(size=N).astype(np.float32),
+                terminated=number in terminated,
+            )
+            jacobians = Linearization(
+                A=rng.normal(size=(N, N)).astype(np.float32),
+                B=rng.normal(size=(N, M)).astype(np.float32),
+                r_s=rng.normal(size=N).astype(np.float32),
+                r_a=rng.normal(size=M).astype(np.float32),
+                valid=np.bool_(number not in invalid),
+            )
+            replay.add(values, jacobians)
+            rows.append((values, jacobians))
+            number += 1
+    return replay, rows
+
+
+def joined_by_hand(rows, chain):
+    """Recursion over the given indices: reward, s', Jacobians, reward gradient and discount."""
+    first = rows[chain[0]][1]
+    reward, gradient, factor = 0.0, np.zeros(N + M), 1.0
+    moved = np.eye(N, N + M)  # derivative of the state by (s, a) of the first step
+    for k, index in enumerate(chain):
+        values, jacobians = rows[index]
+        reward += factor * values.reward
+        gradient += factor * jacobians.r_s.astype(float) @ moved
+        moved = jacobians.A.astype(float) @ moved
+        if k == 0:
+            gradient[N:] += first.r_a
+            moved[:, N:] = first.B
+        factor *= GAMMA
+    return reward, rows[chain[-1]][0].next_state, moved, gradient, factor
+
+
+def check_chains(replay, rows, chains, size=None, steps=3):
+    batch = replay.sample(400, size, steps, GAMMA)
+    assert set(numbers(batch)) == set(chains)
+    for i, k in enumerate(numbers(batch)):
+        reward, next_state, jacobian, gradient, discount = joined_by_hand(rows, chains[k])
+        values = rows[chains[k][-1]][0]
+        np.testing.assert_array_equal(batch.state[i], rows[k][0].state)
+        np.testing.assert_array_equal(batch.action[i], rows[k][0].action_applied)
+        np.testing.assert_array_equal(batch.next_state[i], next_state)
+        assert batch.terminated[i] == float(values.terminated)
+        assert batch.valid[i] == float(rows[k][1].valid)
+        assert batch.discount[i].item() == pytest.approx(discount, rel=1e-6)
+        assert batch.reward[i].item() == pytest.approx(reward, rel=1e-5, abs=1e-6)
+        if batch.valid[i]:
+            np.testing.assert_allclose(batch.jacobian[i], jacobian, rtol=1e-5, atol=1e-5)
+            np.testing.assert_allclose(batch.reward_gradient[i], gradient, rtol=1e-5, atol=1e-5)
+        else:
+            assert batch.jacobian[i].abs().max() == 0.0
+            assert batch.reward_gradient[i].abs().max() == 0.0
+
+
+def test_rows_of_three_steps_equal_the_recursion_and_stay_in_their_episode():
+    replay, rows = recorded([4, 2, 3], terminated=[3])
+    chains = {0: [0, 1, 2], 1: [1, 2, 3], 2: [2, 3], 3: [3], 4: [4, 5], 5: [5],
+              6: [6, 7, 8], 7: [7, 8], 8: [8]}  # fmt: skip
+    check_chains(replay, rows, chains)
+
+
+def test_rows_of_several_steps_use_no_row_beyond_the_given_size():
+    replay, rows = recorded([8])
+    check_chains(replay, rows, {0: [0, 1, 2], 1: [1, 2, 3], 2: [2, 3], 3: [3]}, size=4)
+
+
+def test_chain_ends_before_a_row_without_jacobian_unless_it_has_none_itself():
+    replay, rows = recorded([5], invalid=[2])
+    chains = {0: [0, 1], 1: [1], 2: [2, 3, 4], 3: [3, 4], 4: [4]}
+    check_chains(replay, rows, chains)
+
+
+def test_chain_ends_where_a_step_is_missing():
+    replay, rows = recorded([4], gaps=[2, 3])
+    check_chains(replay, rows, {0: [0, 1], 1: [1], 2: [2, 3], 3: [3]})
+
+
+def test_chains_cross_the_end_of_the_ring_also_after_a_restore(monkeypatch):
+    monkeypatch.setattr(module, "_RUN_AHEAD", 3)
+    replay, rows = recorded([9, 8], capacity=6)
+    chains = {11: [11, 12, 13], 12: [12, 13, 14], 13: [13, 14, 15], 14: [14, 15, 16],
+              15: [15, 16], 16: [16]}  # fmt: skip
+    check_chains(replay, rows, chains)
+    restored = Replay(N, M, 6)
+    restored.load_state_dict(replay.state_dict())
+    check_chains(restored, rows, chains)
+
+
+def test_overflowing_product_of_jacobians_is_marked_invalid():
+    replay = Replay(N, M, 10)
+    for number in range(10):
+        huge = linearization(number)
+        huge.A[:] = 1e20
+        replay.add(transition(number), huge)
+    batch = replay.sample(64, None, 5, GAMMA)
+    last = batch.state[:, 0] == 9
+    assert torch.equal(batch.valid > 0, last)
+    assert batch.jacobian.isfinite().all() and batch.reward_gradient.isfinite().all()
+
+
+def test_rows_of_one_step_are_those_of_a_plain_draw():
+    plain, one = filled(20).sample(50), filled(20).sample(50, None, 1, GAMMA)
+    for name, value in vars(plain).items():
+        if name != "discount":
+            assert torch.equal(value, getattr(one, name))
+    assert plain.discount is None and torch.equal(one.discount, torch.full((50,), GAMMA))
+
+
 def test_replay_of_another_capacity_is_refused():
     with pytest.raises(UserError, match="capacity"):
         Replay(N, M, 50).load_state_dict(filled(3, capacity=20).state_dict())

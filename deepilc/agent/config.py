@@ -58,6 +58,14 @@ class AgentConfig(BaseModel):
         description="Share of the critics that moves into their targets at each update. "
         "Smaller is steadier and slower.",
     )
+    target_steps: int = Field(
+        1,
+        ge=1,
+        le=10,
+        description="Recorded steps that the critics' targets follow before the target critics "
+        "take over, with chained Jacobians. More pass values on faster, but hold the actions of "
+        "older policies.",
+    )
     policy_polyak: float = Field(
         0.005,
         gt=0.0,
@@ -108,10 +116,11 @@ class AgentConfig(BaseModel):
         description="How the next action enters the target gradient: through the policy and its "
         "entropy (Eq. 12), or as a constant, as the published code does.",
     )
-    gradient_loss: Literal["huber", "published"] = Field(
+    gradient_loss: Literal["huber", "published", "squared"] = Field(
         "huber",
-        description="Loss beyond twice the running median m: 4md - 4m^2 (continuous), or 4md. "
-        "They differ in the reported loss only, their slopes are equal.",
+        description="Loss beyond twice the running median m of the error d: 4md - 4m^2 "
+        "(continuous), or 4md: they differ in the reported loss only, their slopes are equal. "
+        "squared: d^2 everywhere.",
     )
     masked_rows: Literal["exclude", "zeros"] = Field(
         "exclude",

@@ -150,9 +150,10 @@ class SAC:
     def _critic_step(self, batch: Batch, next_rows: slice, record: bool) -> None:
         config, critic, rows = self.config, self._critic_pass, len(batch)
         # TD target, Eq. 13 with the smaller of both target critics: y
+        discount = config.discount if batch.discount is None else batch.discount
         second, smaller = self._evaluate(self._target, next_rows)
         value = smaller - self._alpha * self._log_probability(next_rows)
-        y = value.mul_((1.0 - batch.terminated).mul_(config.discount)).add_(batch.reward)
+        y = value.mul_((1.0 - batch.terminated).mul_(discount)).add_(batch.reward)
         if config.value_gradient:
             target = self._gradient_target(batch, next_rows, second)
 
@@ -163,8 +164,8 @@ class SAC:
             critic.loss_gradient(self._critic, self._critic_gradient, dq)
         else:
             term = self._value_gradient
-            mask = (1.0 - batch.terminated).mul_(batch.valid)
-            gradient_error = term.error(critic.input_gradient(self._critic), target, mask)
+            weight = (1.0 - batch.terminated).mul_(batch.valid)
+            gradient_error = term.error(critic.input_gradient(self._critic), target, weight)
             slope = term.slope(gradient_error)
             if self.updates % config.coefficient_interval == 0:
                 self._measure_coefficients(dq, slope)
@@ -189,7 +190,7 @@ class SAC:
         return gradient_target(
             batch,
             next_gradient,
-            self.config.discount,
+            self.config.discount if batch.discount is None else batch.discount,
             self.scaling.state_scale,
             self.scaling.input_scale,
         )

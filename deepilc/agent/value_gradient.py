@@ -20,7 +20,7 @@ COEFFICIENT_MEMORY = 0.3
 def gradient_target(
     batch: Batch,
     next_gradient: torch.Tensor,
-    discount: float,
+    discount: float | torch.Tensor,
     state_scale: torch.Tensor,
     input_scale: torch.Tensor,
 ) -> torch.Tensor:
@@ -32,7 +32,7 @@ def gradient_target(
         batch: N rows, physical units.
         next_gradient: (N, n) l, the gradient of the next value with respect to the scaled s':
             dQ/ds' alone, or the total one through the policy and its entropy.
-        discount: gamma.
+        discount: gamma, or (N,) one per row.
         state_scale: (n,) S of z = (s - c) / S; ones without scaling.
         input_scale: (d,) the same for x = (s, a).
 
@@ -89,6 +89,7 @@ class ValueGradient:
         self._per_critic = config.median_update == "per_critic"
         self._exclude = config.masked_rows == "exclude"
         self._published = config.gradient_loss == "published"
+        self._squared = config.gradient_loss == "squared"
         self._sizes = [states, actions]
         self._zeta = torch.tensor(
             [config.zeta_state, config.zeta_action], dtype=dtype, device=device
@@ -100,21 +101,25 @@ class ValueGradient:
         self.medians = torch.full((len(part),), torch.nan, dtype=dtype, device=device)
         self.coefficients = torch.full((2,), torch.nan, dtype=dtype, device=device)
         self.knee = torch.zeros(2, 1, len(part), dtype=dtype, device=device)
+        self._weight = torch.zeros(0, 1, dtype=dtype, device=device)
 
     def error(
-        self, gradient: torch.Tensor, target: torch.Tensor, mask: torch.Tensor
+        self, gradient: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
     ) -> torch.Tensor:
         """Errors (2, N, d) of both critics; updates the medians with them.
 
         Args:
             gradient: (2, N, d) critic input gradients.
             target: (N, d)
-            mask: (N,) 0 for rows without a value gradient, whose error is zero.
+            weight: (N,) weight of a row's loss in [0, 1], for `slope` and `losses` too. The error
+                of a row with weight 0 is zero; above it, the weight has no effect on medians.
         """
-        error = (gradient - target).mul_(mask[:, None])
+        self._weight = weight[:, None]
+        without = self._weight == 0.0
+        error = (gradient - target).masked_fill_(without, 0.0)
         size = error.abs()
         if self._exclude:
-            size.masked_fill_((mask == 0.0)[:, None], torch.nan)
+            size.masked_fill_(without, torch.nan)
         if self._per_critic:
             for k in (0, 1):
                 self._step_medians(size[k])
@@ -132,11 +137,12 @@ class ValueGradient:
         are added.
         """
         knee = self.knee
-        return torch.clamp(error, -knee, knee).mul_(self._share * (2.0 / error.shape[1]))
+        share = self._share * (2.0 / error.shape[1])
+        return torch.clamp(error, -knee, knee).mul_(self._weight * share)
 
     def losses(self, error: torch.Tensor) -> torch.Tensor:
         """(2,) L_s and L_a, summed over both critics."""
-        value = robust_loss(error, self.knee, published=self._published)
+        value = robust_loss(error, self.knee, published=self._published).mul_(self._weight)
         sums = (value.sum(0).sum(0) * self._share).split(self._sizes)
         return torch.stack([part.sum() for part in sums]) / error.shape[1]
 
@@ -168,6 +174,8 @@ class ValueGradient:
         self.coefficients.copy_(torch.where(new.isfinite(), updated, old))
 
     def _current_knee(self) -> torch.Tensor:
+        if self._squared:
+            return torch.full_like(self.medians, torch.inf)
         return 2.0 * self.medians.nan_to_num(0.0)
 
     def part_medians(self) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """The agent as a whole: passes, acting, saving, and learning on a problem it must solve."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -33,7 +34,8 @@ def test_adam_follows_its_published_recursion():
 
 def single(batch):
     """The same rows in float32."""
-    return Batch(*(getattr(batch, field).float() for field in Batch.__dataclass_fields__))
+    fields = {name: value.float() for name, value in vars(batch).items() if value is not None}
+    return Batch(**fields)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
@@ -145,6 +147,16 @@ def test_seed_decides_weights_and_noise(system, make_batch):
     assert not torch.equal(critic(1), critic(2))
 
 
+def test_discount_of_every_row_equals_the_setting_to_the_last_bit(system, make_batch):
+    plain, columns = (SAC(system, AgentConfig(**SMALL), seed=7) for _ in range(2))
+    for seed in range(2):
+        batch = single(make_batch(seed))
+        plain.update(batch)
+        columns.update(replace(batch, discount=torch.full_like(batch.reward, 0.99)))
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, columns.state_dict()[name]), name
+
+
 def test_load_networks_leaves_optimisers_and_counters_alone(system, make_batch):
     trained = SAC(system, AgentConfig(**SMALL), seed=0)
     trained.update(single(make_batch(0)))
@@ -249,7 +261,8 @@ def train(value_gradient, updates=700):
     g = torch.Generator().manual_seed(0)
     for _ in range(updates):
         index = torch.randint(0, 4000, (64,), generator=g)
-        agent.update(Batch(*(getattr(rows, name)[index] for name in Batch.__dataclass_fields__)))
+        fields = {name: value[index] for name, value in vars(rows).items() if value is not None}
+        agent.update(Batch(**fields))
     return distance_from_optimal_control(agent)
 
 

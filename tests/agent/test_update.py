@@ -1,6 +1,7 @@
 """One update against autograd differentiating a reference written from the paper's equations."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ CONFIGS = {
     "published_huber_per_critic": {"median_update": "per_critic"},
     "deterministic": {"policy": "deterministic"},
     "deterministic_physical": {"policy": "deterministic", "scaling": False},
+    "squared": {"gradient_loss": "squared"},
     "unequal_zeta": {"zeta_state": 0.0, "zeta_action": 1.5},
     "automatic_alpha": {"automatic_alpha": True, "alpha": 0.7, "scaling": False},
     "sac": {"value_gradient": False},
@@ -103,7 +105,8 @@ def target(reference, batch, noise):
         constant_action=config.target_gradient == "constant_action",
     )
     y = batch.reward + (batch.reward_gradient * dx).sum(1)
-    y = y + config.discount * (1 - batch.terminated) * value
+    discount = config.discount if batch.discount is None else batch.discount
+    y = y + discount * (1 - batch.terminated) * value
     gradient = torch.autograd.grad(y.sum(), (ds, da))
     return y.detach(), [g.detach() for g in gradient]
 
@@ -134,7 +137,8 @@ def reference_update(state, batch, config, system):
 
     # gradients with respect to scaled inputs are S (or T) times physical ones
     scales = (r.S, r.T) if config.scaling else (torch.ones(r.n), torch.ones(r.m))
-    rows = ((batch.terminated == 0) & (batch.valid == 1)).double()
+    weight = (batch.terminated == 0) * batch.valid
+    rows = (weight > 0).double()
     errors = []
     for q in qs:
         gradients = torch.autograd.grad(q.sum(), (s, a), create_graph=True)
@@ -165,7 +169,9 @@ def reference_update(state, batch, config, system):
         d, knee = errors[k][part].abs(), knees[k][part]
         m = knee / 2
         beyond = 4 * m * d - (0 if config.gradient_loss == "published" else 4 * m * m)
-        return torch.where(d < knee, d * d, beyond).mean()
+        if config.gradient_loss == "squared":
+            beyond = d * d
+        return (weight[:, None] * torch.where(d < knee, d * d, beyond)).mean()
 
     vg = [loss(0, part) + loss(1, part) for part in (0, 1)]
 
@@ -199,12 +205,21 @@ def close(actual, expected):
     torch.testing.assert_close(actual, expected, rtol=1e-6, atol=1e-8, equal_nan=True)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+def of_several_steps(batch):
+    """Discounts between 0.9 and 0.99 and, where a row is valid, weights between 0.2 and 1."""
+    g = torch.Generator().manual_seed(8)
+    discount, weight = torch.rand(2, len(batch), generator=g, dtype=torch.float64)
+    return replace(batch, discount=0.9 + 0.09 * discount, valid=batch.valid * (0.2 + 0.8 * weight))
+
+
+@pytest.mark.parametrize("name", [*CONFIGS, "rows_of_several_steps_with_weights"])
 def test_update_equals_the_equations_differentiated_by_autograd(name, system, make_batch):
-    config = AgentConfig(**{**CONFIGS[name], **SMALL})
+    config = AgentConfig(**{**CONFIGS.get(name, {}), **SMALL})
     agent = SAC(system, config, seed=3, dtype=torch.float64)
     for step in range(3):  # the first sets medians and coefficients, later ones move them
         batch = make_batch(step)
+        if name not in CONFIGS:
+            batch = of_several_steps(batch)
         before = agent.state_dict()
         agent.metrics()
         agent.update(batch)

@@ -97,6 +97,26 @@ def test_slope_is_twice_the_error_and_four_medians_beyond_the_knee():
     assert t.slope(error)[0, :, 0].tolist() == pytest.approx([2 / 3, -2 / 3, 4 / 3])
 
 
+def test_squared_loss_has_no_knee():
+    t = term(gradient_loss="squared")
+    ones = torch.ones(3, dtype=torch.float64)
+    error = t.error(rows((1, 1), (-1, 1), (50, 1)), torch.zeros(3, 2, dtype=torch.float64), ones)
+    assert t.slope(error)[0, :, 0].tolist() == pytest.approx([2 / 3, -2 / 3, 100 / 3])
+    assert t.losses(error).tolist() == pytest.approx([2 * 2502 / 3, 2.0])
+
+
+def test_weight_of_a_row_scales_its_loss_and_not_the_medians():
+    t = term()
+    weight = torch.tensor([1.0, 0.25, 0.5, 0.0], dtype=torch.float64)
+    gradient = rows((1, 1), (2, 1), (50, 1), (9, 1))
+    error = t.error(gradient, torch.zeros(4, 2, dtype=torch.float64), weight)
+    # median 2 of 1 2 50, knee 4; mean over 4 rows and 1 coordinate
+    assert t.medians[0].item() == 2.0
+    assert t.slope(error)[0, :, 0].tolist() == pytest.approx([2 / 4, 0.25, 0.5 * 8 / 4, 0.0])
+    expected = 2 * (1 + 0.25 * 4 + 0.5 * (4 * 2 * 50 - 16)) / 4
+    assert t.losses(error)[0].item() == pytest.approx(expected)
+
+
 def test_coefficients_are_norm_ratios_that_move_by_seven_tenths():
     t = term(zeta_state=0.5, zeta_action=2.0)
     t.measure(torch.tensor(6.0), torch.tensor([2.0, 12.0], dtype=torch.float64))
