@@ -35,6 +35,13 @@ class AgentConfig(BaseModel):
         le=4096,
         description="Width of both tanh layers of each critic. An update costs its square.",
     )
+    critics: int = Field(
+        2,
+        ge=2,
+        le=20,
+        description="Critics that learn side by side. Targets and policy steps take the smaller "
+        "value of two, drawn anew at every update if there are more.",
+    )
     actor_hidden: int = Field(
         256, ge=8, le=4096, description="Width of both ReLU layers of the policy."
     )
@@ -74,7 +81,7 @@ class AgentConfig(BaseModel):
         "1 acts with the actor itself; smaller averages over its last steps, which is steadier.",
     )
     critic_learning_rate: float = Field(
-        1e-3, gt=0.0, le=1.0, description="Adam step size of both critics."
+        1e-3, gt=0.0, le=1.0, description="Adam step size of the critics."
     )
     actor_learning_rate: float = Field(
         1e-3, gt=0.0, le=1.0, description="Adam step size of the policy."

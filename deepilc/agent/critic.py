@@ -1,4 +1,4 @@
-"""Twin tanh critics in closed form: values, input gradients, and gradients of a loss on both.
+"""Tanh critics in closed form: values, input gradients, and gradients of a loss on all.
 
 A critic with input x = (state, action) of size d is
 
@@ -14,7 +14,7 @@ tangent pass forward and one pass back give it, without a graph (`CriticPass.los
 Counted in products of (N, H) with (H, H) per critic: value 1, input gradient 1, tangent 1,
 weights 2, back 1. This is the minimum for these losses.
 
-Both critics lie side by side in every tensor: weights (2, ...), activations (2, N, H). All weights
+All K critics lie side by side in every tensor: weights (K, ...), activations (K, N, H). All weights
 are views of one flat tensor, so the optimiser and the target update are one operation each.
 """
 
@@ -31,11 +31,11 @@ class CriticWeights(NamedTuple):
     """Views of a flat tensor; H is the width of both layers, d the size of the input.
 
     Attributes:
-        first: (2, H, d + 1) weight of the first layer, its bias in the last column.
-        second: (2, H, H) weight of the second layer.
-        second_bias: (2, 1, H)
-        last: (2, 1, H) weight of the output.
-        last_bias: (2, 1, 1)
+        first: (K, H, d + 1) weight of the first layer, its bias in the last column.
+        second: (K, H, H) weight of the second layer.
+        second_bias: (K, 1, H)
+        last: (K, 1, H) weight of the output.
+        last_bias: (K, 1, 1)
     """
 
     first: torch.Tensor
@@ -45,25 +45,29 @@ class CriticWeights(NamedTuple):
     last_bias: torch.Tensor
 
     @classmethod
-    def of(cls, flat: torch.Tensor, inputs: int, hidden: int) -> "CriticWeights":
-        """The views of `flat`, which holds `critic_size(inputs, hidden)` numbers."""
-        shapes = _shapes(inputs, hidden)
+    def of(cls, flat: torch.Tensor, inputs: int, hidden: int, critics: int = 2) -> "CriticWeights":
+        """The views of `flat`, which holds `critic_size(inputs, hidden, critics)` numbers."""
+        shapes = _shapes(inputs, hidden, critics)
         parts = flat.split([a * b * c for a, b, c in shapes])
         return cls(*(part.view(shape) for part, shape in zip(parts, shapes, strict=True)))
 
+    def some(self, critics: torch.Tensor) -> "CriticWeights":
+        """Copies of the weights of the critics with these (k,) indices."""
+        return CriticWeights(*(part.index_select(0, critics) for part in self))
 
-def _shapes(d: int, h: int) -> list[tuple[int, int, int]]:
-    return [(2, h, d + 1), (2, h, h), (2, 1, h), (2, 1, h), (2, 1, 1)]
+
+def _shapes(d: int, h: int, k: int) -> list[tuple[int, int, int]]:
+    return [(k, h, d + 1), (k, h, h), (k, 1, h), (k, 1, h), (k, 1, 1)]
 
 
-def critic_size(inputs: int, hidden: int) -> int:
-    """Number of weights of both critics."""
-    return sum(a * b * c for a, b, c in _shapes(inputs, hidden))
+def critic_size(inputs: int, hidden: int, critics: int = 2) -> int:
+    """Number of weights of all critics."""
+    return sum(a * b * c for a, b, c in _shapes(inputs, hidden, critics))
 
 
 def initialise_critic(weights: CriticWeights, generator: torch.Generator) -> None:
     """Xavier-uniform weights, zero biases."""
-    for k in (0, 1):
+    for k in range(len(weights.first)):
         for weight in (weights.first[k, :, :-1], weights.second[k], weights.last[k]):
             bound = (6.0 / sum(weight.shape)) ** 0.5
             weight.uniform_(-bound, bound, generator=generator)
@@ -86,6 +90,7 @@ class CriticPass:
         device: Where to compute. Off the CPU, shapes never depend on data (no synchronisation
             with the host, so that updates can be captured in a CUDA graph).
         precision: Number type that the products with (H, H) are rounded to; their sums are float32.
+        critics: K.
     """
 
     def __init__(
@@ -96,8 +101,9 @@ class CriticPass:
         dtype: torch.dtype,
         device: torch.device,
         precision: torch.dtype | None = None,
+        critics: int = 2,
     ) -> None:
-        n, h, d = rows, hidden, inputs
+        n, h, d, c = rows, hidden, inputs, critics
 
         def empty(*shape: int) -> torch.Tensor:
             return torch.empty(shape, dtype=dtype, device=device)
@@ -107,40 +113,40 @@ class CriticPass:
         self._rounded = self._precision != dtype
         # The first N rows belong to q, the last N to its tangent; side by side, one product
         # gives the gradient of a weight from both. All views are made here, once.
-        self._x = torch.zeros(2, 2 * n, d + 1, dtype=dtype, device=device)
+        self._x = torch.zeros(c, 2 * n, d + 1, dtype=dtype, device=device)
         self._x[:, :n, d] = 1.0
         self._x_q, self._x_tangent = self._x.split(n, 1)
         self._v = self._x_tangent[:, :, :d]
-        self._h1 = empty(2, 2 * n, h)
+        self._h1 = empty(c, 2 * n, h)
         self._h1_q, self._h1_tangent = self._h1.split(n, 1)
-        self._back1 = empty(2, 2 * n, h)
+        self._back1 = empty(c, 2 * n, h)
         self._r1, self._d1 = self._back1.split(n, 1)
-        self._back2 = empty(2, 2 * n, h)
+        self._back2 = empty(c, 2 * n, h)
         self._r2, self._d2 = self._back2.split(n, 1)
-        self._h2 = empty(2, n, h)
-        self._tangent1, self._tangent2 = empty(2, n, h), empty(2, n, h)
-        self._q = empty(2, n)
-        self._gradient = empty(2, n, d + 1)
+        self._h2 = empty(c, n, h)
+        self._tangent1, self._tangent2 = empty(c, n, h), empty(c, n, h)
+        self._q = empty(c, n)
+        self._gradient = empty(c, n, d + 1)
         self._chosen = empty(n, d + 1)
-        self._ones = torch.ones(2, 1, n, dtype=dtype, device=device)
+        self._ones = torch.ones(c, 1, n, dtype=dtype, device=device)
         self.input = self._x[0, :n, :d]
         """(N, d) write the inputs here, then call `forward`."""
 
     def forward(self, w: CriticWeights) -> torch.Tensor:
-        """Values (2, N) of both critics at `input`."""
-        self._x_q[1] = self._x_q[0]
+        """Values (K, N) of all critics at `input`."""
+        self._x_q[1:] = self._x_q[0]
         self._second = w.second.to(self._precision)
         torch.bmm(self._x_q, w.first.mT, out=self._h1_q).tanh_()
         if self._rounded:
             self._product(self._h1_q, self._second.mT, out=self._h2).add_(w.second_bias).tanh_()
         else:
             torch.baddbmm(w.second_bias, self._h1_q, w.second.mT, out=self._h2).tanh_()
-        for k in (0, 1):
+        for k in range(len(self._q)):
             torch.mv(self._h2[k], w.last[k, 0], out=self._q[k])
         return self._q.add_(w.last_bias[:, 0])
 
     def input_gradient(self, w: CriticWeights) -> torch.Tensor:
-        """dq/dx (2, N, d) of both critics."""
+        """dq/dx (K, N, d) of all critics."""
         d1, d2 = self._d1, self._d2
         _tanh_backward(w.last.expand_as(d2), self._h2, grad_input=d2)
         self._product(d2, self._second, out=d1)
@@ -148,7 +154,7 @@ class CriticPass:
         return torch.bmm(d1, w.first, out=self._gradient)[:, :, :-1]
 
     def chosen_input_gradient(self, w: CriticWeights, second: torch.Tensor) -> torch.Tensor:
-        """dq/dx (N, d) of one critic per row, at half the cost of both.
+        """dq/dx (N, d) of one of two critics per row, at half the cost of both.
 
         Args:
             w: Weights of the last `forward`.
@@ -178,8 +184,8 @@ class CriticPass:
         Args:
             w: Weights of the last `forward`.
             out: Where to write the derivatives.
-            dq: (2, N) dL/dq.
-            dgradient: (2, N, d) dL/d(dq/dx), after `input_gradient`; None if L has no such part.
+            dq: (K, N) dL/dq.
+            dgradient: (K, N, d) dL/d(dq/dx), after `input_gradient`; None if L has no such part.
         """
         e = dq[:, :, None]
         h1, h2, r1, r2 = self._h1_q, self._h2, self._r1, self._r2
@@ -239,7 +245,7 @@ class CriticPass:
         return torch.mm(self._back2[0].T, self._h1[0], out=out).norm()
 
     def _tangent(self, w: CriticWeights, v: torch.Tensor) -> None:
-        """Tangents of a1, h1 and a2 when the input moves in direction v (2, N, d)."""
+        """Tangents of a1, h1 and a2 when the input moves in direction v (K, N, d)."""
         self._v.copy_(v)
         torch.bmm(self._x_tangent, w.first.mT, out=self._tangent1)
         _tanh_backward(self._tangent1, self._h1_q, grad_input=self._h1_tangent)

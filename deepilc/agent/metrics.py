@@ -31,8 +31,9 @@ _NAMES = (
 class Metrics:
     """Running means of scalars over the recorded updates.
 
-    Names: `critic_1_loss`, `critic_2_loss` (Eq. 13), `state_gradient_loss`, `action_gradient_loss`
-    (Eq. 14, 15), `critic_loss` (Eq. 16), `actor_loss` (Eq. 17), `alpha_loss`, `entropy` (nats),
+    Names: `critic_1_loss`, `critic_2_loss` (Eq. 13, the first two critics), `state_gradient_loss`,
+    `action_gradient_loss` (Eq. 14, 15), `critic_loss` (Eq. 16), `actor_loss` (Eq. 17),
+    `alpha_loss`, `entropy` (nats),
     `q` (reward units); `td_norm`, `state_norm`, `action_norm` are the gradient norms of Eq. 18,
     `critic_gradient_norm` and `actor_gradient_norm` those of the whole losses; `state_error_max`,
     `action_error_max` are the largest errors of the input gradient. Current values: `alpha`,
@@ -47,7 +48,7 @@ class Metrics:
         self._term: torch.Tensor | float = 0.0
 
     def value_gradient(self, term: ValueGradient, error: torch.Tensor) -> None:
-        """Records L_s, L_a and the largest errors (2, N, d)."""
+        """Records L_s, L_a and the largest errors (K, N, d)."""
         losses = term.losses(error)
         self._term = (losses * term.betas()).sum()
         largest = [part.max() for part in term.split(error.abs())]
@@ -60,7 +61,7 @@ class Metrics:
         self._add(names, torch.stack([losses[0], losses[1], *largest]))
 
     def critic(self, error: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Records Eq. 13 and 16 from the TD errors (2, N) and the gradient of the whole loss."""
+        """Records Eq. 13 and 16 from the TD errors (K, N) and the gradient of the whole loss."""
         losses = error.square().mean(1)
         total = losses.sum() + self._term
         names = ("critic_1_loss", "critic_2_loss", "critic_loss", "critic_gradient_norm")

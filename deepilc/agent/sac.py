@@ -39,7 +39,7 @@ METRICS_INTERVAL = 20
 
 
 class SAC:
-    """Soft actor-critic with twin critics and the value-gradient term.
+    """Soft actor-critic with two or more critics and the value-gradient term.
 
     Args:
         system: Gives sizes and the fixed scaling.
@@ -86,9 +86,10 @@ class SAC:
         generator = torch.Generator()
         generator.manual_seed(seed)
         actor = torch.empty(actor_size(n, outputs, config.actor_hidden))
-        critic = torch.empty(critic_size(n + m, config.critic_hidden))
+        sizes = (n + m, config.critic_hidden, config.critics)
+        critic = torch.empty(critic_size(*sizes))
         initialise_actor(ActorWeights.of(actor, n, outputs, config.actor_hidden), m, generator)
-        initialise_critic(CriticWeights.of(critic, n + m, config.critic_hidden), generator)
+        initialise_critic(CriticWeights.of(critic, *sizes), generator)
         self._actor_flat = actor.to(self.device, self.dtype)
         self._critic_flat = critic.to(self.device, self.dtype)
         self._target_flat = self._critic_flat.clone()
@@ -97,14 +98,12 @@ class SAC:
         self._critic_adam = FlatAdam(self._critic_flat, config.critic_learning_rate)
         self._actor = ActorWeights.of(self._actor_flat, n, outputs, config.actor_hidden)
         self._policy = ActorWeights.of(self._policy_flat, n, outputs, config.actor_hidden)
-        self._critic = CriticWeights.of(self._critic_flat, n + m, config.critic_hidden)
-        self._target = CriticWeights.of(self._target_flat, n + m, config.critic_hidden)
+        self._critic = CriticWeights.of(self._critic_flat, *sizes)
+        self._target = CriticWeights.of(self._target_flat, *sizes)
         self._actor_gradient = ActorWeights.of(
             self._actor_adam.gradient, n, outputs, config.actor_hidden
         )
-        self._critic_gradient = CriticWeights.of(
-            self._critic_adam.gradient, n + m, config.critic_hidden
-        )
+        self._critic_gradient = CriticWeights.of(self._critic_adam.gradient, *sizes)
 
     def _allocate(self, rows: int) -> None:
         config, n, m = self.config, self.n, self.m
@@ -112,9 +111,10 @@ class SAC:
         # rows of s' first, then rows of s: one forward pass serves the target and the actor step
         self._actor_pass = self._new_actor_pass(2 * rows)
         precision = torch.bfloat16 if config.precision == "bfloat16" else self.dtype
-        self._critic_pass = CriticPass(
-            rows, n + m, config.critic_hidden, self.dtype, self.device, precision
-        )
+        sizes = (rows, n + m, config.critic_hidden, self.dtype, self.device, precision)
+        self._critic_pass = CriticPass(*sizes, critics=config.critics)
+        # values are the smaller of two critics
+        self._pair_pass = self._critic_pass if config.critics == 2 else CriticPass(*sizes)
         self._x = torch.empty(rows, n + m, dtype=self.dtype, device=self.device)
 
     def _new_actor_pass(self, rows: int) -> ActorPass:
@@ -151,11 +151,12 @@ class SAC:
         config, critic, rows = self.config, self._critic_pass, len(batch)
         # TD target, Eq. 13 with the smaller of both target critics: y
         discount = config.discount if batch.discount is None else batch.discount
-        second, smaller = self._evaluate(self._target, next_rows)
+        pair = self._pair(self._target)
+        second, smaller = self._evaluate(pair, next_rows)
         value = smaller - self._alpha * self._log_probability(next_rows)
         y = value.mul_((1.0 - batch.terminated).mul_(discount)).add_(batch.reward)
         if config.value_gradient:
-            target = self._gradient_target(batch, next_rows, second)
+            target = self._gradient_target(batch, next_rows, pair, second)
 
         critic.input.copy_(self._x)
         error = critic.forward(self._critic) - y
@@ -176,9 +177,11 @@ class SAC:
             self._metrics.critic(error, self._critic_adam.gradient)
         self._critic_adam.step()
 
-    def _gradient_target(self, batch: Batch, rows: slice, second: torch.Tensor) -> torch.Tensor:
-        """Target of the input gradient (N, d), Eq. 12; `second` is the critic that y uses."""
-        gradient = self._critic_pass.chosen_input_gradient(self._target, second)
+    def _gradient_target(
+        self, batch: Batch, rows: slice, pair: CriticWeights, second: torch.Tensor
+    ) -> torch.Tensor:
+        """Target of the input gradient (N, d), Eq. 12; `second` of `pair` is the one y uses."""
+        gradient = self._pair_pass.chosen_input_gradient(pair, second)
         next_gradient = gradient[:, : self.n]
         if self.config.target_gradient == "policy":
             # d/ds' of Q(s', a'(s')) - alpha log pi(a'(s')|s') along a'
@@ -207,8 +210,9 @@ class SAC:
     def _actor_step(self, rows: slice, record: bool) -> None:
         """Eq. 17, with the smaller of both (just updated) critics, then alpha."""
         actor, count = self._actor_pass, self._rows
-        second, smaller = self._evaluate(self._critic, rows, states=self._x[:, : self.n])
-        gradient = self._critic_pass.chosen_input_gradient(self._critic, second)
+        pair = self._pair(self._critic)
+        second, smaller = self._evaluate(pair, rows, states=self._x[:, : self.n])
+        gradient = self._pair_pass.chosen_input_gradient(pair, second)
         du = gradient[:, self.n :] * (self.scaling.action_gain / -count)
         dhead = actor.head_gradient(rows, du, self._alpha / count)
         actor.weight_gradient(self._actor, self._actor_gradient, rows, dhead)
@@ -225,11 +229,22 @@ class SAC:
             self._alpha_adam.step()
             torch.exp(self._log_alpha[0], out=self._alpha)
 
+    def _pair(self, w: CriticWeights) -> CriticWeights:
+        """Both critics, or two different ones drawn at random."""
+        if self.config.critics == 2:
+            return w
+        order = torch.randperm(self.config.critics, generator=self._noise, device=self.device)
+        return w.some(order[:2])
+
     def _evaluate(
         self, w: CriticWeights, rows: slice, states: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Critics at the actor's states and actions: which is smaller (N,), and its value (N,)."""
-        critic, actor = self._critic_pass, self._actor_pass
+        """Two critics at the actor's states and actions.
+
+        Returns:
+            (N,) whether the second is smaller, and (N,) the smaller value.
+        """
+        critic, actor = self._pair_pass, self._actor_pass
         critic.input[:, : self.n] = actor.input[rows] if states is None else states
         self.scaling.policy_actions(actor.action[rows], out=critic.input[:, self.n :])
         q = critic.forward(w)
@@ -297,7 +312,7 @@ class SAC:
         config = self.config
         return torch.tensor(
             [self.n, self.m, config.critic_hidden, config.actor_hidden, self._gaussian,
-             config.scaling]
+             config.scaling, config.critics]
         )  # fmt: skip
 
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -344,7 +359,11 @@ class SAC:
             UserError: The networks have other sizes or another scaling.
         """
         saved, here = state["shape"].tolist(), self._shape.tolist()
-        names = ("states", "actions", "critic_hidden", "actor_hidden", "gaussian", "scaling")
+        names = (
+            "states", "actions", "critic_hidden", "actor_hidden", "gaussian", "scaling", "critics"
+        )  # fmt: skip
+        if len(saved) == len(names) - 1:  # written when there were always two critics
+            saved.append(2)
         for name, there, this in zip(names, saved, here, strict=True):
             if there != this:
                 raise UserError(

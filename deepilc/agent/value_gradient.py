@@ -100,16 +100,16 @@ class ValueGradient:
         self._share = torch.tensor([1.0 / states, 1.0 / actions], dtype=dtype, device=device)[part]
         self.medians = torch.full((len(part),), torch.nan, dtype=dtype, device=device)
         self.coefficients = torch.full((2,), torch.nan, dtype=dtype, device=device)
-        self.knee = torch.zeros(2, 1, len(part), dtype=dtype, device=device)
+        self.knee = torch.zeros(config.critics, 1, len(part), dtype=dtype, device=device)
         self._weight = torch.zeros(0, 1, dtype=dtype, device=device)
 
     def error(
         self, gradient: torch.Tensor, target: torch.Tensor, weight: torch.Tensor
     ) -> torch.Tensor:
-        """Errors (2, N, d) of both critics; updates the medians with them.
+        """Errors (K, N, d) of all critics; updates the medians with them.
 
         Args:
-            gradient: (2, N, d) critic input gradients.
+            gradient: (K, N, d) critic input gradients.
             target: (N, d)
             weight: (N,) weight of a row's loss in [0, 1], for `slope` and `losses` too. The error
                 of a row with weight 0 is zero; above it, the weight has no effect on medians.
@@ -121,7 +121,7 @@ class ValueGradient:
         if self._exclude:
             size.masked_fill_(without, torch.nan)
         if self._per_critic:
-            for k in (0, 1):
+            for k in range(len(size)):
                 self._step_medians(size[k])
                 self.knee[k, 0] = self._current_knee()
         else:
@@ -130,10 +130,10 @@ class ValueGradient:
         return error
 
     def slope(self, error: torch.Tensor) -> torch.Tensor:
-        """Derivative (2, N, d) of L_s (state part) and L_a (action part) by the input gradient.
+        """Derivative (K, N, d) of L_s (state part) and L_a (action part) by the input gradient.
 
         Both forms of the loss have the slope 2 d up to the knee and 4 m beyond, so this is one
-        clamp. Means are over all N rows and the coordinates of the part; the losses of both critics
+        clamp. Means are over all N rows and the coordinates of the part; the losses of all critics
         are added.
         """
         knee = self.knee
@@ -141,7 +141,7 @@ class ValueGradient:
         return torch.clamp(error, -knee, knee).mul_(self._weight * share)
 
     def losses(self, error: torch.Tensor) -> torch.Tensor:
-        """(2,) L_s and L_a, summed over both critics."""
+        """(2,) L_s and L_a, summed over all critics."""
         value = robust_loss(error, self.knee, published=self._published).mul_(self._weight)
         sums = (value.sum(0).sum(0) * self._share).split(self._sizes)
         return torch.stack([part.sum() for part in sums]) / error.shape[1]

@@ -92,7 +92,9 @@ def test_policy_weights_describe_what_act_does(system, policy, scaling):
     assert (expected <= system.action.high + 1e-4).all()
 
 
-@pytest.mark.parametrize("settings", [{}, {"automatic_alpha": True}, {"value_gradient": False}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"automatic_alpha": True}, {"value_gradient": False}, {"critics": 3}]
+)
 def test_resumed_agent_is_bit_equal_to_an_uninterrupted_one(system, make_batch, settings):
     config = AgentConfig(**SMALL, **settings)
     batches = [single(make_batch(seed)) for seed in range(11)]
@@ -170,7 +172,8 @@ def test_load_networks_leaves_optimisers_and_counters_alone(system, make_batch):
 
 
 @pytest.mark.parametrize(
-    "other", [{"critic_hidden": 32}, {"policy": "deterministic"}, {"scaling": False}]
+    "other",
+    [{"critic_hidden": 32}, {"policy": "deterministic"}, {"scaling": False}, {"critics": 3}],
 )
 def test_networks_of_another_shape_are_refused_by_name(system, other):
     saved = SAC(system, AgentConfig(**SMALL), seed=0).state_dict()
@@ -178,6 +181,16 @@ def test_networks_of_another_shape_are_refused_by_name(system, other):
     name = {"policy": "gaussian"}.get(next(iter(other)), next(iter(other)))
     with pytest.raises(UserError, match=name):
         agent.load_state_dict(saved)
+
+
+def test_networks_saved_before_the_number_of_critics_was_a_setting_still_load(system):
+    saved = SAC(system, AgentConfig(**SMALL), seed=0).state_dict()
+    saved["shape"] = saved["shape"][:6]
+    agent = SAC(system, AgentConfig(**SMALL), seed=1)
+    agent.load_state_dict(saved)
+    assert torch.equal(agent.state_dict()["critic"], saved["critic"])
+    with pytest.raises(UserError, match="critics = 2"):
+        SAC(system, AgentConfig(**SMALL, critics=3), seed=0).load_networks(saved)
 
 
 def test_updates_work_at_changing_batch_sizes(system, make_batch):

@@ -21,6 +21,8 @@ CONFIGS = {
     "deterministic": {"policy": "deterministic"},
     "deterministic_physical": {"policy": "deterministic", "scaling": False},
     "squared": {"gradient_loss": "squared"},
+    "four_critics": {"critics": 4},
+    "three_critics_published": {**preset("published").model_dump(), "critics": 3},
     "unequal_zeta": {"zeta_state": 0.0, "zeta_action": 1.5},
     "automatic_alpha": {"automatic_alpha": True, "alpha": 0.7, "scaling": False},
     "sac": {"value_gradient": False},
@@ -47,8 +49,8 @@ class Reference:
         return [p.reshape(s) for p, s in zip(parts, shapes, strict=True)]
 
     def critic_parts(self, flat):
-        d = self.n + self.m
-        return self.split(flat, [(2, H, d + 1), (2, H, H), (2, H), (2, H), (2,)])
+        d, k = self.n + self.m, self.config.critics
+        return self.split(flat, [(k, H, d + 1), (k, H, H), (k, H), (k, H), (k,)])
 
     def q(self, flat, k, s, a):
         """Critic k at physical states and actions."""
@@ -78,12 +80,12 @@ class Reference:
         log_pi = (Normal(mean, std).log_prob(y) - volume).sum(1)
         return self.b + self.T * u, log_pi
 
-    def soft_value(self, critic, s, noise, *, constant_action=False):
-        """min Q(s, a(s)) - alpha log pi(a(s)|s), differentiable in s."""
+    def soft_value(self, critic, s, noise, pair, *, constant_action=False):
+        """min Q(s, a(s)) - alpha log pi(a(s)|s) of two critics, differentiable in s."""
         a, log_pi = self.policy(self.actor, s, noise)
         if constant_action:
             a, log_pi = a.detach(), log_pi.detach()
-        q = torch.minimum(self.q(critic, 0, s, a), self.q(critic, 1, s, a))
+        q = torch.minimum(*[self.q(critic, k, s, a) for k in pair])
         return q - self.alpha * log_pi
 
     @property
@@ -91,7 +93,7 @@ class Reference:
         return self.state["alpha"] if self.config.policy == "gaussian" else 0.0
 
 
-def target(reference, batch, noise):
+def target(reference, batch, noise, pair):
     """TD target, and its gradient by (s, a) through the model g linearized at the row."""
     r, config = reference, reference.config
     ds = torch.zeros(len(batch), r.n).double().requires_grad_()
@@ -102,6 +104,7 @@ def target(reference, batch, noise):
         r.state["target"],
         next_state,
         noise,
+        pair,
         constant_action=config.target_gradient == "constant_action",
     )
     y = batch.reward + (batch.reward_gradient * dx).sum(1)
@@ -124,13 +127,21 @@ def reference_update(state, batch, config, system):
     noise = torch.empty(2 * len(batch), r.m).double()
     if config.policy == "gaussian":
         noise.normal_(generator=generator)
-    y, goals = target(r, batch, noise[: len(batch)])
+    pairs = [(0, 1), (0, 1)]  # for the target and for the policy's step
+    if config.critics > 2:
+        pairs = [torch.randperm(config.critics, generator=generator)[:2] for _ in pairs]
+    y, goals = target(r, batch, noise[: len(batch)], pairs[0])
 
     s = batch.state.clone().requires_grad_()
     a = batch.action.clone().requires_grad_()
-    qs = [r.q(r.critic, k, s, a) for k in (0, 1)]
+    qs = [r.q(r.critic, k, s, a) for k in range(config.critics)]
     td = [((q - y) ** 2).mean() for q in qs]
-    result = {"noise": noise, "medians": state["medians"], "coefficients": state["coefficients"]}
+    result = {
+        "noise": noise,
+        "pair": pairs[1],
+        "medians": state["medians"],
+        "coefficients": state["coefficients"],
+    }
     if not config.value_gradient:
         (result["critic"],) = torch.autograd.grad(sum(td), r.critic)
         return result
@@ -150,7 +161,8 @@ def reference_update(state, batch, config, system):
         )
     medians = state["medians"].tolist()
     knees = []
-    groups = [[0], [1]] if config.median_update == "per_critic" else [[0, 1]]
+    critics = list(range(config.critics))
+    groups = [[k] for k in critics] if config.median_update == "per_critic" else [critics]
     for group in groups:
         for j in range(r.n + r.m):
             part, column = (0, j) if j < r.n else (1, j - r.n)
@@ -173,7 +185,7 @@ def reference_update(state, batch, config, system):
             beyond = d * d
         return (weight[:, None] * torch.where(d < knee, d * d, beyond)).mean()
 
-    vg = [loss(0, part) + loss(1, part) for part in (0, 1)]
+    vg = [sum(loss(k, part) for k in range(config.critics)) for part in (0, 1)]
 
     def norm(value):
         (gradient,) = torch.autograd.grad(value, r.critic, retain_graph=True)
@@ -192,7 +204,7 @@ def reference_update(state, batch, config, system):
     (result["critic"],) = torch.autograd.grad(total, r.critic)
     result["medians"] = torch.tensor(medians).double()
     result["coefficients"] = torch.tensor(coefficients).double()
-    result["losses"] = [value.item() for value in (*td, *vg, total)]
+    result["losses"] = [value.item() for value in (*td[:2], *vg, total)]
     return result
 
 
@@ -239,7 +251,7 @@ def test_update_equals_the_equations_differentiated_by_autograd(name, system, ma
         # Eq. 17 with the updated critics
         r = Reference({**before, "critic": after["critic"]}, config, system)
         noise = expected["noise"][len(batch) :]
-        actor_loss = -r.soft_value(after["critic"], batch.state, noise).mean()
+        actor_loss = -r.soft_value(after["critic"], batch.state, noise, expected["pair"]).mean()
         (actor_gradient,) = torch.autograd.grad(actor_loss, r.actor, retain_graph=True)
         close(gradient_of(before, after, "actor"), actor_gradient)
         if config.automatic_alpha:
