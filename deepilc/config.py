@@ -21,6 +21,7 @@ from pydantic import (
 
 from deepilc.agent.config import AgentConfig, preset
 from deepilc.errors import UserError
+from deepilc.models.config import ModelConfig
 from deepilc.plan import Plan
 from sims import parameter_file, registry
 
@@ -99,6 +100,9 @@ class TrainConfig(BaseModel):
     )
     device: str = Field("cpu", description="Where the learner computes: cpu or cuda:0.")
     agent: AgentConfig = Field(default_factory=AgentConfig, description="The learning algorithm.")
+    model: ModelConfig = Field(
+        default_factory=ModelConfig, description="What is learned about the model, and from it."
+    )
 
     @field_validator("system")
     @classmethod
@@ -244,11 +248,9 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     location = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        fields = (
-            AgentConfig.model_fields
-            if location.startswith("agent.")
-            else {**TrainConfig.model_fields, "preset": None}
-        )
+        group, dot, _ = location.partition(".")
+        groups = {"agent": AgentConfig.model_fields, "model": ModelConfig.model_fields}
+        fields = groups[group] if dot else {**TrainConfig.model_fields, "preset": None}
         key = location.rsplit(".", 1)[-1]
         close = difflib.get_close_matches(key, fields, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"allowed: {', '.join(sorted(fields))}"

@@ -24,6 +24,7 @@ from deepilc.config import TrainConfig
 from deepilc.episodes import Episode, EpisodeSummer
 from deepilc.errors import UserError
 from deepilc.intake import Joined
+from deepilc.models.imagination import Imagination
 from deepilc.plan import Progress
 from deepilc.replay import Replay
 from deepilc.transition import Mode
@@ -72,6 +73,9 @@ class Learner:
             config.replay_capacity,
             seed=config.seed,
             device=config.device,
+        )
+        self._imagination = (
+            Imagination(config, self.system, self.replay) if Imagination.wanted(config) else None
         )
         self.progress = Progress()
         self.updates = 0
@@ -160,10 +164,12 @@ class Learner:
         if self.lockstep:
             due_at = np.ceil((self.updates + 1) / self.config.updates_per_transition - 1e-9)
             rows = self.config.batch_size + int(due_at)
-        agent = self.config.agent
-        self.agent.update(
-            self.replay.sample(self.config.batch_size, rows, agent.target_steps, agent.discount)
-        )
+        agent, size = self.config.agent, self.config.batch_size
+        if self._imagination is None:
+            batch = self.replay.sample(size, rows, agent.target_steps, agent.discount)
+        else:
+            batch = self._imagination.sample(self.agent, rows)
+        self.agent.update(batch)
         self.updates += 1
 
     # --- policies ---------------------------------------------------------------------------
@@ -202,6 +208,7 @@ class Learner:
         self._updates_in_metrics = self.updates
         return {
             **self.agent.metrics(),
+            **({} if self._imagination is None else self._imagination.metrics()),
             "updates": self.updates,
             "transitions": self.progress.train_transitions,
             "policy_version": self.version,
@@ -222,6 +229,8 @@ class Learner:
         tensors: dict[str, Any] = {}
         tensors.update({f"agent.{k}": v for k, v in self.agent.state_dict().items()})
         tensors.update({f"replay.{k}": v for k, v in self.replay.state_dict().items()})
+        if self._imagination is not None:
+            tensors.update({f"model.{k}": v for k, v in self._imagination.state_dict().items()})
         progress = asdict(self.progress)
         for field in ("state", "action"):
             value = progress.pop(field)
@@ -285,6 +294,8 @@ class Learner:
             )
         learner.agent.load_state_dict(_below("agent.", tensors))
         learner.replay.load_state_dict(_below("replay.", tensors))
+        if learner._imagination is not None:
+            learner._imagination.load_state_dict(_below("model.", tensors))
         progress = dict(metadata["progress"])
         progress["mode"] = Mode(progress["mode"])
         for field in ("state", "action"):

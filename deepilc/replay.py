@@ -4,11 +4,12 @@ One `index_select` per batch fetches all fields; no Python loop touches rows. Me
 has reached yet is not used (the operating system gives pages on first touch).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 
+from deepilc.batch import Batch, Correction
 from deepilc.errors import UserError
 from deepilc.transition import Transition
 from sims.model import Linearization
@@ -17,67 +18,6 @@ __all__ = ["Batch", "Replay"]
 
 _RUN_AHEAD = 4096
 """Rows kept beyond `capacity`, so that `sample(size=...)` stays exact while rows run ahead."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Rows for one update, float32, in physical units; N rows, n states, m actions, d = n + m.
-
-    Attributes:
-        state_action: (N, d) state s, then applied action a.
-        reward: (N,)
-        next_state: (N, n) measured s'.
-        terminated: (N,) 1 where the task ended, else 0. A truncated row has 0.
-        jacobian: (N, n, d) model Jacobians [A B] = dg/d(s, a).
-        reward_gradient: (N, d) total reward gradient [r_s r_a].
-        valid: (N,) how far Jacobian and reward gradient may be learned from: 1, or 0 for not at
-            all, or a weight between them.
-        discount: (N,) weight of the value of s': gamma^k where the row stands for k steps. None:
-            the gamma of the agent, every row is one step.
-    """
-
-    state_action: torch.Tensor
-    reward: torch.Tensor
-    next_state: torch.Tensor
-    terminated: torch.Tensor
-    jacobian: torch.Tensor
-    reward_gradient: torch.Tensor
-    valid: torch.Tensor
-    discount: torch.Tensor | None = None
-
-    @property
-    def state(self) -> torch.Tensor:
-        """(N, n) state s."""
-        return self.state_action[:, : self.next_state.shape[1]]
-
-    @property
-    def action(self) -> torch.Tensor:
-        """(N, m) applied action a."""
-        return self.state_action[:, self.next_state.shape[1] :]
-
-    @property
-    def A(self) -> torch.Tensor:  # noqa: N802
-        """(N, n, n) dg/ds."""
-        return self.jacobian[:, :, : self.next_state.shape[1]]
-
-    @property
-    def B(self) -> torch.Tensor:  # noqa: N802
-        """(N, n, m) dg/da."""
-        return self.jacobian[:, :, self.next_state.shape[1] :]
-
-    @property
-    def r_s(self) -> torch.Tensor:
-        """(N, n) reward gradient with respect to s, through s' and directly."""
-        return self.reward_gradient[:, : self.next_state.shape[1]]
-
-    @property
-    def r_a(self) -> torch.Tensor:
-        """(N, m) reward gradient with respect to a, through s' and directly."""
-        return self.reward_gradient[:, self.next_state.shape[1] :]
-
-    def __len__(self) -> int:
-        """Number of rows."""
-        return len(self.reward)
 
 
 class Replay:
@@ -141,6 +81,11 @@ class Replay:
     def added(self) -> int:
         """Rows that were ever added; the next row gets this index."""
         return self._added
+
+    @property
+    def slots(self) -> int:
+        """Rows that are kept: row i lies in slot i modulo this number."""
+        return self._slots
 
     def keys(self, row: int) -> tuple[int, int, int]:
         """Number, episode and step of the transition in a row that is still there.
@@ -212,6 +157,7 @@ class Replay:
         size: int | None = None,
         steps: int = 1,
         discount: float | None = None,
+        correct: Correction | None = None,
     ) -> Batch:
         """Draws rows uniformly, with replacement.
 
@@ -226,6 +172,7 @@ class Replay:
             steps: Steps that a row of the batch stands for at most; fewer near the end of an
                 episode and of the rows that `size` allows.
             discount: gamma, which fills `Batch.discount`; needed with more than one step.
+            correct: Changes single steps, given with their indices, before they are joined.
 
         Raises:
             ValueError: No rows, or rows that `size` asks for are not there (yet, or any more).
@@ -240,21 +187,36 @@ class Replay:
         rows = torch.randint(
             first, size, (batch_size,), generator=self._generator, device=self.device
         )
-        batch = self._batch(rows, size)
+        batch = self._batch(rows, size, correct)
         if discount is None:
             assert steps == 1, "rows of several steps need a discount"
             return batch
         weight = torch.full_like(batch.reward, discount)
         batch = replace(batch, discount=weight)
-        return batch if steps == 1 else self._join(batch, rows, size, steps, discount)
+        return batch if steps == 1 else self._join(batch, rows, size, steps, discount, correct)
 
-    def _batch(self, rows: torch.Tensor, size: int) -> Batch:
+    def rows(self, indices: torch.Tensor) -> Batch:
+        """The rows with these indices (N,), which must be there."""
+        return self._batch(indices.to(self.device), self._added)
+
+    def extend(self, batch: Batch) -> None:
+        """Appends rows that belong to no episode, such as those of rollouts in a model."""
+        first, last = self._added, self._added + len(batch)
+        slots = torch.arange(first, last, device=self.device).remainder_(self._slots)
+        for name, columns in self._columns.items():
+            values = getattr(batch, name)
+            self._rows[slots, columns] = values.reshape(len(batch), -1).to(self.device)
+        self._keys[slots.cpu()] = -1
+        self._follows[slots] = False
+        self._added = last
+
+    def _batch(self, rows: torch.Tensor, size: int, correct: Correction | None = None) -> Batch:
         """One step of every row, (N,) indices below `size`."""
         slots = rows.remainder(self._slots) if size > self._slots else rows
         picked = self._rows.index_select(0, slots)
         fields = {name: picked[:, columns] for name, columns in self._columns.items()}
         d = self.state_size + self.action_size
-        return Batch(
+        batch = Batch(
             state_action=fields["state_action"],
             reward=fields["reward"][:, 0],
             next_state=fields["next_state"],
@@ -263,9 +225,16 @@ class Replay:
             reward_gradient=fields["reward_gradient"],
             valid=fields["valid"][:, 0],
         )
+        return batch if correct is None else correct(batch, rows)
 
     def _join(
-        self, batch: Batch, rows: torch.Tensor, size: int, steps: int, discount: float
+        self,
+        batch: Batch,
+        rows: torch.Tensor,
+        size: int,
+        steps: int,
+        discount: float,
+        correct: Correction | None,
     ) -> Batch:
         """Makes one row of up to `steps` consecutive ones, with later actions as recorded.
 
@@ -283,7 +252,7 @@ class Replay:
         linear = valid > 0.0
         for i in range(1, steps):
             following = (rows + i).clamp_(max=size - 1)
-            step = self._batch(following, size)
+            step = self._batch(following, size, correct)
             going = going & (rows + i < size) & self._follows[following % self._slots]
             going &= ~(linear & (step.valid == 0.0))
             column = going[:, None]
