@@ -14,8 +14,9 @@ from deepilc.table import read_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["Curve", "curve_of_run", "curves_of_runs", "draw"]
+__all__ = ["COLOURS", "Curve", "canvas", "curve_of_run", "curves_of_runs", "draw", "save", "style"]
 
 # Okabe and Ito's colours: told apart by colour-blind readers and in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -130,11 +131,7 @@ def draw(
         title: Heading.
         subtitle: Second line, smaller.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8.0, 4.8), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = canvas(8.0, 4.8)
     axes = figure.add_subplot()
     for index, curve in enumerate(curves):
         _draw_one(axes, curve, COLOURS[index % len(COLOURS)], alone=len(curves) == 1)
@@ -146,12 +143,32 @@ def draw(
     axes.set_xlabel("training transitions in this world")
     axes.set_ylabel("return per episode")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace(",", " "))
+    style(axes)
+    axes.legend(frameon=False, fontsize=9)
+    return save(figure, path)
+
+
+def canvas(width: float, height: float) -> "Figure":
+    """An empty figure, in inches."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def style(axes: "Axes") -> None:
+    """A light grid behind the data and no box around it."""
     axes.grid(color="#dddddd", linewidth=0.7)
     axes.set_axisbelow(True)
     axes.margins(x=0.02)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(frameon=False, fontsize=9)
+
+
+def save(figure: "Figure", path: str | Path) -> Path:
+    """Write a figure as a PNG; a file that is there is replaced at once."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     figure.savefig(temporary, format="png", metadata={"Software": "deepilc"})

@@ -1,0 +1,234 @@
+"""Figures of a report: learning curves, transitions to a return, performance profile."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepilc import plot
+from deepilc.report import statistics
+from deepilc.report.curves import Experiment, Run
+from deepilc.report.markdown import count
+from deepilc.report.tables import Level
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["crossings", "joined", "learning_curves", "performance_profile"]
+
+COLUMNS = 3
+GREY = "#555555"
+DASHES = ("-", "--", ":")
+
+
+def joined(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
+    """Runs at common numbers of transitions, interpolated between their evaluations.
+
+    Returns:
+        (P,) transitions, those of the run with most evaluations, from the latest start to the
+        earliest end of the runs, and (R, P) returns.
+    """
+    first = max(run.transitions[0] for run in runs)
+    last = min(run.transitions[-1] for run in runs)
+    within = [
+        run.transitions[(run.transitions >= first) & (run.transitions <= last)] for run in runs
+    ]
+    grid = np.union1d(max(within, key=len), [first, last])
+    return grid, np.stack([np.interp(grid, run.transitions, run.returns) for run in runs])
+
+
+def learning_curves(experiment: Experiment, levels: Sequence[Level], folder: Path) -> list[str]:
+    """Draw one panel per world, and the same for pre-training; returns Markdown."""
+    panels = {
+        f"{world[0]}, {world[1]}": (
+            experiment.tests(world),
+            [level for level in levels if level.world == world],
+        )
+        for world in experiment.worlds
+    }
+    path = folder / "learning_curves.png"
+    _curves(panels, experiment.variants, path, "Return against training transitions")
+    text = [f"![Learning curves]({path.name})"]
+    path = folder / "pretraining.png"
+    path.unlink(missing_ok=True)
+    if before := experiment.pretraining():
+        worlds = dict.fromkeys(run.world for run in before)
+        nominal = {
+            f"{world[0]}, {world[1]}": ([run for run in before if run.world == world], [])
+            for world in worlds
+        }
+        variants = list(dict.fromkeys(run.variant for run in before))
+        _curves(nominal, variants, path, "Pre-training in the nominal model")
+        text.append(f"![Pre-training]({path.name})")
+    return text
+
+
+def crossings(experiment: Experiment, levels: Sequence[Level], folder: Path) -> list[str]:
+    """Draw transitions to each level, one panel each; returns Markdown."""
+    from matplotlib.lines import Line2D
+
+    variants = experiment.variants
+    height = 0.9 + 0.36 * len(variants)
+    figure, axes = _grid(len(levels), height, "Training transitions to a return", sharey=True)
+    for panel, level in zip(axes, levels, strict=False):
+        for row, variant in enumerate(variants):
+            if runs := experiment.tests(level.world, variant):
+                _one_crossing(panel, row, runs, level.value, _look(row)[0])
+        name = f"{level.system}, {level.parameters}: {level.value:.0f}"
+        panel.set_title(name, loc="left", fontsize=10.5)
+        panel.set_yticks(range(len(variants)), variants)
+        panel.set_ylim(len(variants) - 0.4, -0.6)
+        panel.set_xlim(left=0)
+        panel.margins(x=0.08)
+        _finish(panel)
+        panel.grid(axis="y", visible=False)
+    marks: dict[str, dict[str, Any]] = {
+        "median, 95 % interval": {"marker": "o", "markersize": 8, "linestyle": "-", "linewidth": 2},
+        "one run": {"marker": "o", "markersize": 5, "alpha": 0.45, "linestyle": "none"},
+        "run that never got there": {
+            "marker": ">",
+            "markersize": 6,
+            "markerfacecolor": "white",
+            "linestyle": "none",
+        },
+    }
+    handles = [Line2D([], [], color=GREY, label=name, **how) for name, how in marks.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
+    path = plot.save(figure, folder / "transitions.png")
+    return [f"![Transitions to a return]({path.name})"]
+
+
+def performance_profile(strata: Mapping[str, Sequence[np.ndarray]], folder: Path) -> list[str]:
+    """Draw the share of runs above each score; returns Markdown."""
+    every = np.concatenate([stratum for each in strata.values() for stratum in each])
+    tau = np.linspace(min(0.0, every.min()), max(1.0, every.max()) * 1.02, 201)
+    figure = plot.canvas(7.0, 4.4)
+    axes = figure.add_subplot()
+    for index, (variant, each) in enumerate(strata.items()):
+        colour, dash = _look(index)
+        share, low, high = statistics.profile(each, tau)
+        axes.plot(tau, share, dash, color=colour, linewidth=2, label=variant)
+        if len(strata) <= len(plot.COLOURS):
+            axes.fill_between(tau, low, high, color=colour, alpha=0.13, linewidth=0)
+    axes.set_title("Performance profile", loc="left", fontsize=13, fontweight="bold")
+    axes.set_xlabel("score τ: 0 untrained, 1 reference")
+    axes.set_ylabel("share of runs with a score above τ")
+    axes.set_ylim(-0.02, 1.04)
+    plot.style(axes)
+    figure.legend(loc="outside lower center", ncols=min(len(strata), 4), frameon=False, fontsize=9)
+    path = plot.save(figure, folder / "profile.png")
+    return [f"![Performance profile]({path.name})"]
+
+
+def _curves(
+    panels: Mapping[str, tuple[Sequence[Run], Sequence[Level]]],
+    variants: Sequence[str],
+    path: Path,
+    title: str,
+) -> None:
+    figure, axes = _grid(len(panels), 3.0, title)
+    shown: dict[str, Any] = {}
+    for panel, (name, (runs, levels)) in zip(axes, panels.items(), strict=False):
+        for level in levels:
+            _level_line(panel, level)
+        for index, variant in enumerate(variants):
+            if own := [run for run in runs if run.variant == variant]:
+                bands = len(variants) <= len(plot.COLOURS)
+                shown[variant] = _one_curve(panel, own, *_look(index), bands=bands)
+        panel.set_title(name, loc="left", fontsize=10.5)
+        _finish(panel)
+    for panel in axes[:: figure.axes[0].get_gridspec().ncols]:
+        panel.set_ylabel("return per episode")
+    figure.supxlabel("training transitions in this world", fontsize=10)
+    columns = min(len(shown), 4)
+    labels = [variant for variant in variants if variant in shown]
+    figure.legend(
+        [shown[label] for label in labels],
+        labels,
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+    )
+    plot.save(figure, path)
+
+
+def _one_curve(axes: "Axes", runs: Sequence[Run], colour: str, dash: str, *, bands: bool) -> Any:
+    grid, returns = joined(runs)
+    mean = returns.mean(axis=0)
+    size = 3.5 if len(grid) <= 30 else 0
+    (line,) = axes.plot(grid, mean, dash, marker="o", markersize=size, color=colour, linewidth=1.8)
+    if bands and len(runs) > 1:
+        axes.fill_between(grid, *statistics.band(returns), color=colour, alpha=0.16, linewidth=0)
+    if runs[0].stage == "finetune" and grid[0] == 0:
+        axes.plot(
+            0, mean[0], "D", markersize=7, color=colour, markeredgecolor="white", clip_on=False
+        )
+    return line
+
+
+def _one_crossing(axes: "Axes", row: int, runs: Sequence[Run], level: float, colour: str) -> None:
+    found = [run.crossing(level) for run in runs]
+    at = np.array([crossing.transitions for crossing in found], np.float64)
+    censored = np.array([crossing.censored for crossing in found])
+    low, high = statistics.bootstrap([at], np.median)
+    middle = statistics.median(at.tolist(), censored.tolist())
+    if math.isfinite(low):
+        axes.plot([low, high], [row, row], "-", color=colour, linewidth=2, alpha=0.9)
+    y = np.full(len(at), float(row))
+    axes.plot(at[~censored], y[~censored], "o", color=colour, alpha=0.45, markersize=5)
+    axes.plot(at[censored], y[censored], ">", color=colour, markerfacecolor="white", markersize=6)
+    if middle is not None:
+        axes.plot(middle, row, "o", color=colour, markersize=8, markeredgecolor="white")
+    text = f"> {count(at[censored].max())}" if middle is None else count(middle)
+    axes.annotate(
+        text,
+        (at[censored].max() if middle is None else middle, row),
+        xytext=(0, 7),
+        textcoords="offset points",
+        ha="center",
+        fontsize=8,
+        color=colour,
+    )
+
+
+def _level_line(axes: "Axes", level: Level) -> None:
+    axes.axhline(level.value, color=GREY, linestyle="--" if level.from_pilots else ":", linewidth=1)
+    axes.annotate(
+        f"{'threshold ' if level.from_pilots else ''}{level.value:.0f}",
+        (1.0, level.value),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, 2),
+        textcoords="offset points",
+        ha="right",
+        fontsize=7.5,
+        color=GREY,
+    )
+
+
+def _grid(
+    panels: int, height: float, title: str, *, sharey: bool = False
+) -> "tuple[Figure, list[Axes]]":
+    columns = min(panels, COLUMNS)
+    rows = math.ceil(panels / columns)
+    figure = plot.canvas(max(3.6 * columns, 5.0) + sharey, height * rows + 0.9)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel().tolist()
+    for spare in axes[panels:]:
+        spare.set_axis_off()
+    return figure, axes
+
+
+def _finish(axes: "Axes") -> None:
+    axes.xaxis.set_major_formatter(lambda value, _: count(value))
+    axes.tick_params(labelsize=8.5)
+    plot.style(axes)
+
+
+def _look(index: int) -> tuple[str, str]:
+    """Colour and dashes: as many as need be."""
+    colours = plot.COLOURS
+    return colours[index % len(colours)], DASHES[index // len(colours) % len(DASHES)]

@@ -1,0 +1,196 @@
+"""Writes the report of an experiment: text, tables as CSV and figures."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deepilc.errors import UserError, suggestion
+from deepilc.report import figures, goals, markdown, tables
+from deepilc.report.curves import Experiment, World, read
+from deepilc.run import write_atomic
+
+__all__ = ["write"]
+
+EXPLANATION = """\
+- **Transitions to a return**: training transitions in this world at the first evaluation whose mean
+  return reaches it, so every count is as fine as the evaluations are apart. The median is
+  Kaplan-Meier's; brackets are a percentile bootstrap of the median over seeds. Evaluation
+  transitions and seconds (training and evaluation) are medians up to that evaluation.
+- **Censored**: runs that never got there. They count as such in medians, and with their budget in
+  intervals and ratios; `>` marks an end that is at least so much.
+- **At once**: runs that were there before their first training transition. In ratios they count
+  one evaluation interval, which is more than they needed.
+- **Ratios**: transitions of the baseline over those of the variant, geometric mean over pairs of
+  runs with the same seed, with Student's t on the logarithms. `≥` and `≤`: the ratio is at least or
+  at most so much, because of censored runs or runs that were there at once; the interval is that of
+  the bound. `≈`: runs bound it from both sides, so that it shows nothing.
+- **Over the systems**: geometric means at the thresholds of the pilots, with Student's t over the
+  systems' logarithms.
+- **Returns**: undiscounted, without noise, mean over the fixed start states, then over seeds, at
+  the nearest evaluation. Their brackets, the bands of the curves and of the profile are 95 %
+  percentile bootstrap intervals over whole runs. With three to five seeds these are wide and
+  coarse, and still too narrow rather than too wide, since they cannot reach beyond the runs that
+  there are.
+- **Score**: return at the end, 0 for an untrained policy (first evaluation of the pilots), 1 for
+  the reference: the best evaluation of the pilots, unless `--reference` gives another. All variants
+  face the same systems.
+- Nothing is picked: every test seed that was run is in every number."""
+
+
+def write(
+    folder: str | Path,
+    out: str | Path | None = None,
+    *,
+    given: Mapping[World, Sequence[float]] | None = None,
+    references: Mapping[World, float] | None = None,
+    against: Sequence[str] = (),
+    with_goals: bool = False,
+    name: str | None = None,
+    command: Sequence[str] = ("deepilc", "report"),
+) -> Path:
+    """Write the report.
+
+    Args:
+        folder: Holds `curves.csv` and `experiment.json`.
+        out: Where to write; by default the same folder.
+        given: Returns to reach, per world, beside the thresholds of the pilots.
+        references: Returns with the score 1, per world, in place of the pilots' best.
+        against: Baselines; by default the usual ones that were run.
+        with_goals: Also compare with the project's goals.
+        name: Name of the text; `README.md` in a folder under `results`, else `report.md`.
+        command: How this report was asked for, for the reader.
+
+    Returns:
+        The text.
+
+    Raises:
+        UserError: The folder or an argument does not fit.
+    """
+    experiment = read(folder)
+    if not experiment.worlds:
+        raise UserError(f"{folder} has no test run yet, only pilots or pre-training")
+    given, references = dict(given or {}), dict(references or {})
+    for world in (*given, *references):
+        _known(experiment, world)
+    for variant in against:
+        if variant not in experiment.variants:
+            raise UserError(
+                f"baseline {variant!r} was not run{suggestion(variant, experiment.variants)}"
+            )
+    target = Path(out) if out is not None else experiment.folder
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{target} is not a folder; give another --out") from None
+    if name is None:
+        name = "README.md" if "results" in target.resolve().parts[-2:-1] else "report.md"
+
+    if with_goals:
+        given = goals.with_levels(experiment, given)
+    levels, notes = tables.levels(experiment, given)
+    base = tables.baselines(experiment, against)
+    reached = tables.reached(experiment, levels)
+    ratios = tables.ratios(experiment, levels, base)
+    means = tables.mean_ratios(ratios)
+    returns = tables.returns(experiment)
+    strata = tables.normalised(experiment, references)
+    scores = tables.scores(strata)
+    outcomes = goals.outcomes(experiment, levels) if with_goals else []
+    for file, rows in {
+        "transitions": reached,
+        "ratios": ratios,
+        "means": means,
+        "returns": returns,
+        "scores": scores,
+        "goals": outcomes,
+    }.items():
+        tables.write_csv(target / f"{file}.csv", rows)
+
+    text = [
+        f"# {_title(experiment)}",
+        "Runs made by",
+        _code(*_commands(experiment)),
+        "and this report by",
+        _code(shlex.join(command)),
+    ]
+    text += [_about(experiment)]
+    text += [note + " Curves and returns are shown all the same." for note in notes]
+    if outcomes:
+        text += ["## Goals", goals.markdown_table(outcomes)]
+    text += ["## Learning curves", *figures.learning_curves(experiment, levels, target)]
+    if levels:
+        text += ["## Transitions to a return", *figures.crossings(experiment, levels, target)]
+    for level in levels:
+        text += [
+            f"### {level.system}, `{level.parameters}`: return {level.value:.1f}",
+            f"Level: {level.how}.",
+            markdown.reached_table(level, reached, ratios, base),
+        ]
+    if means:
+        text += ["## Over the systems", markdown.mean_ratio_table(means)]
+    text += ["## Returns"]
+    for world in experiment.worlds:
+        rows = [row for row in returns if (row.system, row.parameters) == world]
+        text += [f"### {world[0]}, `{world[1]}`", markdown.return_table(rows)]
+    if scores:
+        text += ["## Scores", *figures.performance_profile(strata, target)]
+        text += [markdown.score_table(scores)]
+    text += ["## How to read this", EXPLANATION]
+    path = target / name
+    write_atomic(path, "\n\n".join(text) + "\n")
+    return path
+
+
+def _known(experiment: Experiment, world: World) -> None:
+    if world not in experiment.worlds:
+        allowed = [":".join(each) for each in experiment.worlds]
+        raise UserError(f"no test run in {':'.join(world)}{suggestion(':'.join(world), allowed)}")
+
+
+def _title(experiment: Experiment) -> str:
+    return f"Experiment {experiment.name}"
+
+
+def _commands(experiment: Experiment) -> list[str]:
+    return str(experiment.about.get("command") or "unknown").splitlines()
+
+
+def _code(*lines: str) -> str:
+    return "\n".join(f"    {line}" for line in lines)
+
+
+def _about(experiment: Experiment) -> str:
+    about = experiment.about
+    everything, tests = experiment.runs, experiment.tests()
+    pilots = [run for run in everything if run.pilot]
+    seconds = sum(run.seconds[-1] for run in everything)
+    facts = {
+        "test seeds": _seeds(tests),
+        "pilot seeds": _seeds(pilots),
+        "finished runs": f"{len(tests)} test, {len(experiment.pretraining())} pre-training, "
+        f"{len(pilots)} pilot",
+        "not finished": ", ".join(map(str, about.get("missing") or [])),
+        "start states per evaluation": _flat(about.get("episodes")),
+        "training transitions, all runs": markdown.count(
+            sum(r.transitions[-1] for r in everything)
+        ),
+        "evaluation transitions, all runs": markdown.count(
+            sum(run.evaluation_transitions[-1] for run in everything)
+        ),
+        "wall-clock, all runs": f"{seconds / 3600:.2f} h, one run after the other",
+        "machine": _flat(about.get("machine")),
+        "revision": _flat(about.get("revision")),
+        "packages": _flat(about.get("packages")),
+    }
+    return markdown.description({key: value for key, value in facts.items() if value})
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items() if item not in (None, ""))
+    return "" if value is None else str(value)
+
+
+def _seeds(runs: Sequence[Any]) -> str:
+    return ", ".join(map(str, sorted({run.seed for run in runs})))

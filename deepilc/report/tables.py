@@ -1,0 +1,370 @@
+"""What the report tells, as rows of numbers; `markdown` and the CSV files only write them down."""
+
+import csv
+import dataclasses
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepilc.report import statistics
+from deepilc.report.curves import BASE_VARIANT, Experiment, Run, World
+from deepilc.report.statistics import Interval
+from deepilc.run import write_atomic
+
+__all__ = [
+    "Level",
+    "MeanRatio",
+    "Ratio",
+    "Reached",
+    "Return",
+    "Score",
+    "baselines",
+    "common_budget",
+    "levels",
+    "mean_ratios",
+    "normalised",
+    "ratios",
+    "reached",
+    "returns",
+    "scores",
+    "write_csv",
+]
+
+BASELINES = (BASE_VARIANT, "SB3 SAC", "published preset", "RL pre / RL fine")
+
+
+@dataclass(frozen=True)
+class Level:
+    """A return to reach in a world.
+
+    Attributes:
+        system: System.
+        parameters: Parameter set.
+        value: The return.
+        how: How it was chosen, for the reader.
+        from_pilots: Whether pilot runs fixed it; only such levels enter means over systems.
+    """
+
+    system: str
+    parameters: str
+    value: float
+    how: str
+    from_pilots: bool
+
+    @property
+    def world(self) -> World:
+        """System and parameter set."""
+        return self.system, self.parameters
+
+
+@dataclass(frozen=True)
+class Reached:
+    """Transitions until the runs of one variant reached a level.
+
+    The medians are None where too few runs got there. An end of the interval at a censored run
+    (`low_censored`, `high_censored`) is a lower bound.
+    """
+
+    system: str
+    parameters: str
+    level: float
+    variant: str
+    runs: int
+    censored: int
+    immediate: int
+    transitions: float | None
+    low: float
+    high: float
+    low_censored: bool
+    high_censored: bool
+    budget: int
+    evaluation_transitions: float | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Transitions of a baseline over those of a variant, paired by seed."""
+
+    system: str
+    parameters: str
+    level: float
+    from_pilots: bool
+    baseline: str
+    variant: str
+    pairs: int
+    ratio: Interval
+
+
+@dataclass(frozen=True)
+class MeanRatio:
+    """Geometric mean of ratios over systems, and the smallest of them."""
+
+    parameters: str
+    baseline: str
+    variant: str
+    systems: int
+    ratio: Interval
+    smallest: float
+    smallest_mark: str
+    smallest_system: str
+
+
+@dataclass(frozen=True)
+class Return:
+    """Mean return of one variant's runs near a number of transitions."""
+
+    system: str
+    parameters: str
+    variant: str
+    stage: str
+    transitions: int
+    runs: int
+    value: Interval
+
+
+@dataclass(frozen=True)
+class Score:
+    """Interquartile mean of one variant's normalised final returns over all systems."""
+
+    variant: str
+    systems: int
+    runs: int
+    score: Interval
+
+
+def levels(
+    experiment: Experiment, given: Mapping[World, Sequence[float]]
+) -> tuple[list[Level], list[str]]:
+    """Threshold from the pilots of each world, then the given levels.
+
+    Returns:
+        Levels in the order of the worlds, and why some world has no threshold.
+    """
+    found, notes = [], []
+    for world in experiment.worlds:
+        name = ":".join(world)
+        pilots = experiment.pilots(world)
+        curves = [run.curve for run in pilots]
+        if not pilots:
+            notes.append(
+                f"{name}: there are no pilot runs of {BASE_VARIANT} from scratch, so no threshold "
+                "can be fixed."
+            )
+        elif (last := _mean_end(pilots, -1)) <= (first := _mean_end(pilots, 0)):
+            notes.append(
+                f"{name}: the pilot runs of {BASE_VARIANT} gained nothing ({first:.0f} to "
+                f"{last:.0f}), so no threshold can be fixed."
+            )
+        else:
+            seeds = ", ".join(str(run.seed) for run in pilots)
+            how = (
+                f"{100 * statistics.SHARE_OF_GAIN:.0f} % of the gain of {BASE_VARIANT} from "
+                f"scratch within {max(int(t[-1]) for t, _ in curves)} transitions, from {first:.1f}"
+                f" to {last:.1f}, mean of pilot seeds {seeds}"
+            )
+            found.append(Level(*world, statistics.threshold(curves), how, from_pilots=True))
+        found += [
+            Level(*world, value, "given", from_pilots=False) for value in given.get(world, ())
+        ]
+    return found, notes
+
+
+def baselines(experiment: Experiment, chosen: Sequence[str] = ()) -> list[str]:
+    """What the others are compared with: chosen, else the usual ones, else the first variant."""
+    usual = [name for name in BASELINES if name in experiment.variants]
+    return list(chosen) or usual or experiment.variants[:1]
+
+
+def reached(experiment: Experiment, all_levels: Iterable[Level]) -> list[Reached]:
+    """One row per level and variant."""
+    return [
+        _reached(level, variant, runs)
+        for level in all_levels
+        for variant in experiment.variants
+        if (runs := experiment.tests(level.world, variant))
+    ]
+
+
+def _reached(level: Level, variant: str, runs: Sequence[Run]) -> Reached:
+    crossings = [run.crossing(level.value) for run in runs]
+    transitions = np.array([crossing.transitions for crossing in crossings], np.float64)
+    censored = np.array([crossing.censored for crossing in crossings])
+
+    def middle(values: Callable[[Run], np.ndarray]) -> float | None:
+        each = [
+            float(values(run)[np.searchsorted(run.transitions, crossing.transitions)])
+            for run, crossing in zip(runs, crossings, strict=True)
+        ]
+        return statistics.median(each, censored.tolist())
+
+    low, high = (float(end) for end in statistics.bootstrap([transitions], np.median))
+    ends = transitions[censored]
+    return Reached(
+        system=level.system,
+        parameters=level.parameters,
+        level=level.value,
+        variant=variant,
+        runs=len(runs),
+        censored=int(censored.sum()),
+        immediate=sum(crossing.immediate for crossing in crossings),
+        transitions=statistics.median(transitions.tolist(), censored.tolist()),
+        low=low,
+        high=high,
+        low_censored=bool(len(ends) and low >= ends.min()),
+        high_censored=bool(len(ends) and high >= ends.min()),
+        budget=int(max(run.transitions[-1] for run in runs)),
+        evaluation_transitions=middle(lambda run: run.evaluation_transitions),
+        seconds=middle(lambda run: run.seconds),
+    )
+
+
+def ratios(
+    experiment: Experiment, all_levels: Iterable[Level], against: Sequence[str]
+) -> list[Ratio]:
+    """One row per level, baseline and variant, over the seeds that both have."""
+    rows = []
+    for level in all_levels:
+        by_seed = {
+            variant: {
+                run.seed: run.crossing(level.value)
+                for run in experiment.tests(level.world, variant)
+            }
+            for variant in experiment.variants
+        }
+        for baseline in against:
+            for variant, fast in by_seed.items():
+                seeds = [seed for seed in fast if seed in by_seed.get(baseline, {})]
+                if variant == baseline or not seeds:
+                    continue
+                ratio = statistics.log_ratio(
+                    [by_seed[baseline][seed] for seed in seeds], [fast[seed] for seed in seeds]
+                )
+                rows.append(
+                    Ratio(
+                        *(*level.world, level.value, level.from_pilots),
+                        *(baseline, variant, len(seeds), ratio),
+                    )
+                )
+    return rows
+
+
+def mean_ratios(rows: Iterable[Ratio]) -> list[MeanRatio]:
+    """Over the systems of each parameter set, at the thresholds that pilots fixed; two at least."""
+    groups: dict[tuple[str, str, str], list[Ratio]] = {}
+    for row in rows:
+        if row.from_pilots:
+            groups.setdefault((row.parameters, row.baseline, row.variant), []).append(row)
+    means = []
+    for key, members in groups.items():
+        if len(members) > 1:
+            least = min(members, key=lambda row: row.ratio.value)
+            mean = statistics.geometric_mean([row.ratio for row in members])
+            smallest = (least.ratio.value, least.ratio.mark, least.system)
+            means.append(MeanRatio(*key, len(members), mean, *smallest))
+    return means
+
+
+def common_budget(runs: Sequence[Run]) -> int:
+    """Transitions that every variant among the runs has: the least of their median ends."""
+    ends: dict[str, list[float]] = {}
+    for run in runs:
+        ends.setdefault(run.variant, []).append(run.transitions[-1])
+    return int(min(np.median(each) for each in ends.values()))
+
+
+def returns(experiment: Experiment) -> list[Return]:
+    """At the start, at half and at the whole of what every variant of a world has learned from."""
+    rows = []
+    for world in experiment.worlds:
+        budget = common_budget(experiment.tests(world))
+        for variant in experiment.variants:
+            runs = experiment.tests(world, variant)
+            for at in dict.fromkeys((0, budget // 2, budget)):
+                values = [v for run in runs if (v := run.return_at(at)) is not None]
+                if values:
+                    value = statistics.mean(np.array(values))
+                    rows.append(Return(*world, variant, runs[0].stage, at, len(values), value))
+    return rows
+
+
+def normalised(
+    experiment: Experiment, references: Mapping[World, float]
+) -> dict[str, list[np.ndarray]]:
+    """Per variant and world, final returns on a scale from 0 (untrained) to 1 (the reference).
+
+    0 is the mean first return of the pilots, 1 the best mean return of any of their evaluations
+    or the given reference. Worlds without such a scale are left out, and so are variants that lack
+    one of the other worlds: all have to face the same.
+    """
+    scales: dict[World, tuple[float, float]] = {}
+    for world in experiment.worlds:
+        if pilots := experiment.pilots(world):
+            best = statistics.reference_return([run.curve for run in pilots])
+            low, high = _mean_end(pilots, 0), references.get(world, best)
+            if high > low:
+                scales[world] = low, high
+    result: dict[str, list[np.ndarray]] = {}
+    for variant in experiment.variants if scales else ():
+        strata = []
+        for world, (low, high) in scales.items():
+            budget = common_budget(experiment.tests(world))
+            found = [run.return_at(budget) for run in experiment.tests(world, variant)]
+            values = np.array([value for value in found if value is not None])
+            strata.append((values - low) / (high - low))
+        if all(len(stratum) for stratum in strata):
+            result[variant] = strata
+    return result
+
+
+def scores(strata: Mapping[str, Sequence[np.ndarray]]) -> list[Score]:
+    """One row per variant that `normalised` kept."""
+    return [
+        Score(variant, len(each), sum(map(len, each)), statistics.interquartile_mean(each))
+        for variant, each in strata.items()
+    ]
+
+
+def write_csv(path: Path, rows: Sequence[Any]) -> None:
+    """Rows (dataclasses of one kind) with their intervals spread over columns; none removes it."""
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    text = io.StringIO()
+    flat = [dict(_flat(row)) for row in rows]
+    writer = csv.DictWriter(text, list(flat[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    write_atomic(path, text.getvalue())
+
+
+def _flat(row: Any) -> Iterable[tuple[str, Any]]:
+    for field in dataclasses.fields(row):
+        value = getattr(row, field.name)
+        if isinstance(value, Interval):
+            parts = (value.value, value.low, value.high)
+            yield from zip(
+                (field.name, f"{field.name}_low", f"{field.name}_high"),
+                map(_cell, parts),
+                strict=True,
+            )
+            yield f"{field.name}_mark", value.mark
+        else:
+            yield field.name, _cell(value)
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float):
+        return "" if math.isnan(value) else f"{value:.6g}"
+    return "" if value is None else value
+
+
+def _mean_end(runs: Sequence[Run], at: int) -> float:
+    return float(np.mean([run.returns[at] for run in runs]))
