@@ -1,6 +1,5 @@
 """`experiment`: matrices of training runs."""
 
-import os
 import shlex
 import sys
 from collections.abc import Mapping
@@ -161,7 +160,8 @@ def experiment(
 
         deepilc experiment ablation --list
     """
-    from deepilc.experiment.matrices import EXPERIMENTS, Request, cells_of
+    from deepilc.experiment.matrices import Request, cells_of
+    from deepilc.experiment.run import run
     from deepilc.experiment.store import Store
 
     if name is None:
@@ -184,48 +184,19 @@ def experiment(
     if list_:
         _show_cells(store, cells)
         return
-    assert name in EXPERIMENTS
-    failures = _run(store, name, cells, workers or len(os.sched_getaffinity(0)), ray)
+    command = shlex.join(["deepilc", *sys.argv[1:]])
+    try:
+        failures = run(store, name, cells, command=command, workers=workers, ray=ray)
+    except KeyboardInterrupt:
+        message = "interrupted; finished runs are kept, the others saved; go on with: "
+        print(message + command, file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED) from None
     typer.echo(f"{store.root / name / 'curves.csv'}; see: deepilc report {store.root / name}")
     if failures:
         print(f"{len(failures)} runs failed; the same command tries them again:", file=sys.stderr)
         for failed, reason in failures.items():
             print(f"  {failed}: {reason}", file=sys.stderr)
         raise typer.Exit(1)
-
-
-def _run(
-    store: "Store", name: str, cells: "list[Cell]", workers: int, ray: str | None
-) -> dict[str, str]:
-    """Runs what is missing and joins what is finished; returns why cells failed."""
-    from contextlib import ExitStack
-
-    from deepilc.experiment import schedule, stable_baselines
-    from deepilc.experiment.pool import Pool, interrupt_on_terminate
-    from deepilc.experiment.progress import ExperimentProgress
-    from deepilc.experiment.ray_pool import RayPool
-
-    if any(cell.trainer == "stable-baselines3" for cell in store.missing(cells)):
-        stable_baselines.require()
-    store.prepare()
-    command = shlex.join(["deepilc", *sys.argv[1:]])
-
-    def join() -> None:
-        store.join(name, cells, command)
-
-    with ExitStack() as stack:
-        stack.enter_context(interrupt_on_terminate())
-        executor: schedule.Executor = (
-            Pool(store, workers) if ray is None else stack.enter_context(RayPool(store, ray))
-        )
-        progress = stack.enter_context(ExperimentProgress(store, cells))
-        join()
-        try:
-            return schedule.run_missing(store, cells, executor, progress, join)
-        except KeyboardInterrupt:
-            message = "interrupted; finished runs are kept, the others saved; go on with: "
-            print(message + command, file=sys.stderr)
-            raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 def _show_experiments() -> None:

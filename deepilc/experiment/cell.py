@@ -12,6 +12,7 @@ from typing import Any, Literal, Self
 from deepilc import config as configuration
 from deepilc import paths
 from deepilc.config import TrainConfig
+from deepilc.models.config import ModelConfig
 from sims import parameter_file, registry
 
 __all__ = ["FOLDER", "NEUTRAL", "Cell", "Stage", "Trainer"]
@@ -128,7 +129,7 @@ class Cell:
         }
         content["trainer"] = self.trainer
         content["world"] = system.model_hash(config.parameters)
-        if self.algorithm in ("VG-SAC", "ILC"):
+        if self.algorithm in ("VG-SAC", "ILC") or config.model != ModelConfig():
             content["model"] = system.model_hash(config.nominal_parameters, config.jacobian)
         if self.initial is not None:
             content["initial"] = [self.initial.digest, self.initial.seed - self.seed]
