@@ -12,7 +12,6 @@ from typing import Any, Literal, Self
 from deepilc import config as configuration
 from deepilc import paths
 from deepilc.config import TrainConfig
-from deepilc.models.config import ModelConfig
 from sims import parameter_file, registry
 
 __all__ = ["FOLDER", "NEUTRAL", "Cell", "Stage", "Trainer"]
@@ -129,7 +128,10 @@ class Cell:
         }
         content["trainer"] = self.trainer
         content["world"] = system.model_hash(config.parameters)
-        if self.algorithm in ("VG-SAC", "ILC") or config.model != ModelConfig():
+        learned = config.model.residual or config.model.synthetic_share or config.model.gate
+        if not learned:  # then the settings of what is learned about the model mean nothing
+            content = {k: v for k, v in content.items() if not k.startswith("model.")}
+        if learned or self.algorithm in ("VG-SAC", "ILC"):
             content["model"] = system.model_hash(config.nominal_parameters, config.jacobian)
         if self.initial is not None:
             content["initial"] = [self.initial.digest, self.initial.seed - self.seed]
