@@ -29,7 +29,7 @@ class ModelConfig(BaseModel):
         "its uncertainty. Cost grows with the number.",
     )
     hidden: int = Field(
-        64, ge=1, le=1024, description="Width of both tanh layers of each network of the residual."
+        32, ge=1, le=1024, description="Width of both tanh layers of each network of the residual."
     )
     jacobian_share: float = Field(
         1.0,

@@ -72,12 +72,12 @@ class CorrectedModel:
         if self.jacobian_share == 0.0:
             return nominal
         predicted = self.nominal.step(state, action)
-        share = self.jacobian_share * same_sheet(self.system, predicted, next_state)
-        share = share * nominal.valid
+        applies = nominal.valid & same_sheet(self.system, predicted, next_state)
         x = torch.from_numpy(_rows(state, action))
-        jacobian = _array(self.residual.jacobian(x, self.member), state)
-        jacobian = jacobian.reshape(*state.shape, -1) * share[..., None, None]
+        jacobian = _array(self.jacobian_share * self.residual.jacobian(x, self.member), state)
+        jacobian = np.where(applies[..., None, None], jacobian.reshape(*state.shape, -1), 0.0)
         by_state, _ = self.system.reward_gradient(state, action, next_state, self.parameters)
+        by_state = np.where(applies[..., None], by_state, 0.0)
         gradient = np.einsum("...i,...ij->...j", by_state, jacobian)
         n = state.shape[-1]
         return Linearization(
@@ -91,7 +91,8 @@ class CorrectedModel:
 
 def same_sheet(system: "System", predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
     """Whether states (..., n) are in the same coordinates (sheet, winding), bool (...)."""
-    return (system.align(predicted, measured) == predicted).all(axis=-1)
+    with np.errstate(invalid="ignore", over="ignore"):  # states that are not finite
+        return (system.align(predicted, measured) == predicted).all(axis=-1)
 
 
 def _rows(state: np.ndarray, action: np.ndarray) -> np.ndarray:
