@@ -7,6 +7,7 @@ model. Later sources win: preset, then file, then overrides.
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -26,6 +27,12 @@ from deepilc.plan import Plan
 from sims import parameter_file, registry
 
 Count = Annotated[int, Field(ge=0)]
+
+_AS_PUBLISHED = {"updates_per_transition": 1.0, "batch_size": 256, "warmup_transitions": 1_000}
+PRESET_SCHEDULES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"paper": _AS_PUBLISHED, "published": _AS_PUBLISHED}
+)
+"""What a preset changes beside the settings of the agent; the run's own settings win."""
 
 
 class TrainConfig(BaseModel):
@@ -58,7 +65,7 @@ class TrainConfig(BaseModel):
         10_000, ge=1, description="Training transitions; the run ends with the episode that has it."
     )
     warmup_transitions: Count = Field(
-        1_000,
+        300,
         description="First transitions that act uniformly at random; 0 when a policy is loaded.",
     )
     updates_per_transition: float = Field(
@@ -194,6 +201,7 @@ def resolve(values: dict[str, Any]) -> TrainConfig:
     values = dict(values)
     name = values.pop("preset", None)
     if name is not None:
+        values = {**PRESET_SCHEDULES.get(name, {}), **values}
         agent = values.get("agent", {})
         if isinstance(agent, dict):
             values["agent"] = {**preset(name).model_dump(), **agent}

@@ -30,7 +30,7 @@ class AgentConfig(BaseModel):
         "with added exploration noise and no entropy term.",
     )
     critic_hidden: int = Field(
-        512,
+        256,
         ge=8,
         le=4096,
         description="Width of both tanh layers of each critic. An update costs its square.",
@@ -176,11 +176,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         # value gradients that needs about half the transitions; the averaged policy is steadier
         "default": {},
         # section 5.2 and Eq. 12-18 to the letter: physical units, gradient through the policy
-        "paper": _AS_PUBLISHED,
+        "paper": {**_AS_PUBLISHED, "critic_hidden": 512},
         # the published code, which departs from the paper
         "published": {
             **_AS_PUBLISHED,
-            "critic_hidden": 256,
             "target_gradient": "constant_action",
             "gradient_loss": "published",
             "masked_rows": "zeros",
