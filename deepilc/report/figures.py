@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["crossings", "joined", "learning_curves", "performance_profile"]
+__all__ = ["NAMES", "crossings", "joined", "learning_curves", "performance_profile", "pretraining"]
 
+NAMES = CURVES, PRETRAINING, CROSSINGS, PROFILE = (
+    "learning_curves.png",
+    "pretraining.png",
+    "transitions.png",
+    "profile.png",
+)
 COLUMNS = 3
 GREY = "#555555"
 DASHES = ("-", "--", ":")
@@ -41,7 +47,7 @@ def joined(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def learning_curves(experiment: Experiment, levels: Sequence[Level], folder: Path) -> list[str]:
-    """Draw one panel per world, and the same for pre-training; returns Markdown."""
+    """Draw one panel per world; returns Markdown."""
     panels = {
         f"{world[0]}, {world[1]}": (
             experiment.tests(world),
@@ -49,27 +55,25 @@ def learning_curves(experiment: Experiment, levels: Sequence[Level], folder: Pat
         )
         for world in experiment.worlds
     }
-    path = folder / "learning_curves.png"
-    _curves(panels, experiment.variants, path, "Return against training transitions")
-    text = [f"![Learning curves]({path.name})"]
-    path = folder / "pretraining.png"
-    path.unlink(missing_ok=True)
-    if before := experiment.pretraining():
-        worlds = dict.fromkeys(run.world for run in before)
-        nominal = {
-            f"{world[0]}, {world[1]}": ([run for run in before if run.world == world], [])
-            for world in worlds
-        }
-        variants = list(dict.fromkeys(run.variant for run in before))
-        _curves(nominal, variants, path, "Pre-training in the nominal model")
-        text.append(f"![Pre-training]({path.name})")
-    return text
+    title = "Return against training transitions"
+    path = _curves(panels, experiment.variants, folder / CURVES, title)
+    return [f"![Learning curves]({path.name})"]
+
+
+def pretraining(experiment: Experiment, folder: Path) -> list[str]:
+    """Draw one panel per nominal model; returns Markdown."""
+    runs = experiment.pretraining()
+    panels: dict[str, tuple[Sequence[Run], Sequence[Level]]] = {
+        f"{world[0]}, {world[1]}": ([run for run in runs if run.world == world], [])
+        for world in dict.fromkeys(run.world for run in runs)
+    }
+    variants = list(dict.fromkeys(run.variant for run in runs))
+    path = _curves(panels, variants, folder / PRETRAINING, "Pre-training in the nominal model")
+    return [f"![Pre-training]({path.name})"]
 
 
 def crossings(experiment: Experiment, levels: Sequence[Level], folder: Path) -> list[str]:
     """Draw transitions to each level, one panel each; returns Markdown."""
-    from matplotlib.lines import Line2D
-
     variants = experiment.variants
     height = 0.9 + 0.36 * len(variants)
     figure, axes = _grid(len(levels), height, "Training transitions to a return", sharey=True)
@@ -81,10 +85,10 @@ def crossings(experiment: Experiment, levels: Sequence[Level], folder: Path) -> 
         panel.set_title(name, loc="left", fontsize=10.5)
         panel.set_yticks(range(len(variants)), variants)
         panel.set_ylim(len(variants) - 0.4, -0.6)
-        panel.set_xlim(left=0)
-        panel.margins(x=0.08)
         _finish(panel)
+        panel.set_xlim(-0.04 * panel.dataLim.x1, 1.08 * panel.dataLim.x1)
         panel.grid(axis="y", visible=False)
+        panel.tick_params(axis="y", length=0)
     marks: dict[str, dict[str, Any]] = {
         "median, 95 % interval": {"marker": "o", "markersize": 8, "linestyle": "-", "linewidth": 2},
         "one run": {"marker": "o", "markersize": 5, "alpha": 0.45, "linestyle": "none"},
@@ -95,9 +99,9 @@ def crossings(experiment: Experiment, levels: Sequence[Level], folder: Path) -> 
             "linestyle": "none",
         },
     }
-    handles = [Line2D([], [], color=GREY, label=name, **how) for name, how in marks.items()]
+    handles = [_handle(label=name, **how) for name, how in marks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=9)
-    path = plot.save(figure, folder / "transitions.png")
+    path = plot.save(figure, folder / CROSSINGS)
     return [f"![Transitions to a return]({path.name})"]
 
 
@@ -119,7 +123,7 @@ def performance_profile(strata: Mapping[str, Sequence[np.ndarray]], folder: Path
     axes.set_ylim(-0.02, 1.04)
     plot.style(axes)
     figure.legend(loc="outside lower center", ncols=min(len(strata), 4), frameon=False, fontsize=9)
-    path = plot.save(figure, folder / "profile.png")
+    path = plot.save(figure, folder / PROFILE)
     return [f"![Performance profile]({path.name})"]
 
 
@@ -128,40 +132,50 @@ def _curves(
     variants: Sequence[str],
     path: Path,
     title: str,
-) -> None:
+) -> Path:
     figure, axes = _grid(len(panels), 3.0, title)
+    few = len(variants) <= len(plot.COLOURS)
     shown: dict[str, Any] = {}
     for panel, (name, (runs, levels)) in zip(axes, panels.items(), strict=False):
-        for level in levels:
-            _level_line(panel, level)
         for index, variant in enumerate(variants):
             if own := [run for run in runs if run.variant == variant]:
-                bands = len(variants) <= len(plot.COLOURS)
-                shown[variant] = _one_curve(panel, own, *_look(index), bands=bands)
+                shown[variant] = _one_curve(panel, own, *_look(index), few=few)
         panel.set_title(name, loc="left", fontsize=10.5)
         _finish(panel)
-    for panel in axes[:: figure.axes[0].get_gridspec().ncols]:
-        panel.set_ylabel("return per episode")
-    figure.supxlabel("training transitions in this world", fontsize=10)
-    columns = min(len(shown), 4)
+        shown |= _level_lines(panel, levels)
+    columns = min(len(panels), COLUMNS)
+    for panel in axes[::columns]:
+        panel.set_ylabel("return per episode", fontsize=9.5)
+    for panel in axes[len(panels) - columns : len(panels)]:
+        panel.set_xlabel("training transitions in this world", fontsize=9.5)
+    if any(run.stage == "finetune" for runs, _ in panels.values() for run in runs):
+        shown["zero-shot"] = _handle(marker="D", markersize=7, linestyle="none")
     labels = [variant for variant in variants if variant in shown]
+    labels += [label for label in shown if label not in labels]
     figure.legend(
         [shown[label] for label in labels],
         labels,
         loc="outside lower center",
-        ncols=columns,
+        ncols=min(len(labels), 3 if max(map(len, labels)) > 20 else 5),
         frameon=False,
         fontsize=9,
     )
-    plot.save(figure, path)
+    return plot.save(figure, path)
 
 
-def _one_curve(axes: "Axes", runs: Sequence[Run], colour: str, dash: str, *, bands: bool) -> Any:
+def _one_curve(axes: "Axes", runs: Sequence[Run], colour: str, dash: str, *, few: bool) -> Any:
+    """Mean over runs; bands and markers only where few variants share the panel.
+
+    Pre-training ends when it gains no more, sooner or later: its runs are drawn one by one.
+    """
+    if runs[0].stage == "pretrain":
+        drawn = [axes.plot(*run.curve, dash, color=colour, linewidth=1.2) for run in runs]
+        return drawn[0][0]
     grid, returns = joined(runs)
     mean = returns.mean(axis=0)
-    size = 3.5 if len(grid) <= 30 else 0
+    size = 3.5 if few and len(grid) <= 30 else 0
     (line,) = axes.plot(grid, mean, dash, marker="o", markersize=size, color=colour, linewidth=1.8)
-    if bands and len(runs) > 1:
+    if few and len(runs) > 1:
         axes.fill_between(grid, *statistics.band(returns), color=colour, alpha=0.16, linewidth=0)
     if runs[0].stage == "finetune" and grid[0] == 0:
         axes.plot(
@@ -195,18 +209,35 @@ def _one_crossing(axes: "Axes", row: int, runs: Sequence[Run], level: float, col
     )
 
 
-def _level_line(axes: "Axes", level: Level) -> None:
-    axes.axhline(level.value, color=GREY, linestyle="--" if level.from_pilots else ":", linewidth=1)
-    axes.annotate(
-        f"{'threshold ' if level.from_pilots else ''}{level.value:.0f}",
-        (1.0, level.value),
-        xycoords=("axes fraction", "data"),
-        xytext=(-2, 2),
-        textcoords="offset points",
-        ha="right",
-        fontsize=7.5,
-        color=GREY,
-    )
+def _level_lines(axes: "Axes", levels: Sequence[Level]) -> dict[str, Any]:
+    """Lines across, with their returns at the right, moved apart where they are close."""
+    bottom, top = axes.get_ylim()
+    kinds = {}
+    free = -math.inf
+    for level in sorted(levels, key=lambda each: each.value):
+        dash = "--" if level.from_pilots else ":"
+        axes.axhline(level.value, color=GREY, linestyle=dash, linewidth=1, zorder=1)
+        at = max(level.value, free)
+        free = at + 0.055 * (top - bottom)
+        axes.annotate(
+            f"{level.value:.0f}",
+            (1.0, at),
+            xycoords=("axes fraction", "data"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=8,
+            color=GREY,
+        )
+        label = "threshold from pilots" if level.from_pilots else "given return"
+        kinds[label] = _handle(linestyle=dash, linewidth=1)
+    return kinds
+
+
+def _handle(**how: Any) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=GREY, **how)
 
 
 def _grid(
@@ -223,6 +254,9 @@ def _grid(
 
 
 def _finish(axes: "Axes") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     axes.xaxis.set_major_formatter(lambda value, _: count(value))
     axes.tick_params(labelsize=8.5)
     plot.style(axes)

@@ -143,7 +143,7 @@ def _ratio(experiment: Experiment, goal: Goal, levels: Sequence[Level]) -> list[
     if not ratios:
         return []
     mean = statistics.geometric_mean([row.ratio for row in ratios])
-    name = f"`{goal.parameters}`: transitions, {goal.baseline} / {goal.variant}"
+    name = f"`{goal.parameters}`: transitions, {goal.baseline} over {goal.variant}"
     few = len(ratios) < goal.systems
     found = [
         Outcome(

@@ -4,12 +4,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from deepilc.report.statistics import Interval
-from deepilc.report.tables import Level, MeanRatio, Ratio, Reached, Return, Score
+from deepilc.report.tables import Level, MeanRatio, Pretraining, Ratio, Reached, Return, Score
 
 __all__ = [
     "count",
+    "description",
     "interval",
     "mean_ratio_table",
+    "pretraining_table",
     "reached_table",
     "return_table",
     "score_table",
@@ -62,7 +64,7 @@ def reached_table(
 ) -> str:
     """Transitions to one level, with what the baselines need in terms of each variant."""
     by_pair = {
-        (row.baseline, row.variant): row.ratio
+        (row.baseline, row.variant): row
         for row in ratios
         if (row.system, row.parameters, row.level) == (*level.world, level.value)
     }
@@ -83,10 +85,17 @@ def reached_table(
                 *[f"{row.immediate} of {row.runs}"] * at_once,
                 count(row.evaluation_transitions),
                 count(row.seconds),
-                *(NOTHING if each is None else interval(each, ratio_style) for each in ratio),
+                *(_ratio(each, row.runs) for each in ratio),
             ]
         )
     return table(header, lines)
+
+
+def _ratio(row: Ratio | None, runs: int) -> str:
+    if row is None:
+        return NOTHING
+    few = f" ({row.pairs} pairs)" if row.pairs < runs else ""
+    return interval(row.ratio, ratio_style) + few
 
 
 def _transitions(row: Reached) -> str:
@@ -101,10 +110,10 @@ def _transitions(row: Reached) -> str:
 def mean_ratio_table(rows: Iterable[MeanRatio]) -> str:
     """Geometric means over systems."""
     return table(
-        ["parameters, baseline / variant", "systems", "geometric mean", "smallest"],
+        ["parameters, baseline over variant", "systems", "geometric mean", "smallest"],
         [
             [
-                f"`{row.parameters}`, {row.baseline} / {row.variant}",
+                f"`{row.parameters}`, {row.baseline} over {row.variant}",
                 str(row.systems),
                 interval(row.ratio, ratio_style),
                 f"{sign(row.smallest_mark)}{row.smallest:.2f} ({row.smallest_system})",
@@ -125,7 +134,10 @@ def return_table(rows: Sequence[Return]) -> str:
             text += f" ({row.runs} runs)"
         cells.setdefault(row.variant, {})[row.transitions] = text
     return table(
-        [f"variant, {runs} runs each", *(f"at {count(point)}" for point in points)],
+        [
+            "variant, 1 run each" if runs == 1 else f"variant, {runs} runs each",
+            *(f"at {count(point)}" for point in points),
+        ],
         [
             [variant, *(line.get(point, NOTHING) for point in points)]
             for variant, line in cells.items()
@@ -139,6 +151,24 @@ def score_table(rows: Iterable[Score]) -> str:
         ["variant", "systems", "runs", "interquartile mean of the scores"],
         [
             [row.variant, str(row.systems), str(row.runs), interval(row.score, ratio_style)]
+            for row in rows
+        ],
+    )
+
+
+def pretraining_table(rows: Iterable[Pretraining]) -> str:
+    """What fine-tuning started from."""
+    return table(
+        [
+            *("variant", "world", "runs", "transitions, median"),
+            *("evaluation transitions", "seconds", "best return"),
+        ],
+        [
+            [
+                *(row.variant, f"{row.system} `{row.parameters}`", str(row.runs)),
+                *map(count, (row.transitions, row.evaluation_transitions, row.seconds)),
+                interval(row.best_return, return_style),
+            ]
             for row in rows
         ],
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from deepilc.errors import UserError, suggestion
 from deepilc.report import figures, goals, markdown, tables
+from deepilc.report.csv_file import write_csv
 from deepilc.report.curves import Experiment, World, read
 from deepilc.run import write_atomic
 
@@ -96,19 +97,22 @@ def write(
     returns = tables.returns(experiment)
     strata = tables.normalised(experiment, references)
     scores = tables.scores(strata)
+    before = tables.pretraining(experiment)
     outcomes = goals.outcomes(experiment, levels) if with_goals else []
-    for file, rows in {
+    files: dict[str, Sequence[Any]] = {
         "transitions": reached,
         "ratios": ratios,
         "means": means,
         "returns": returns,
         "scores": scores,
+        "pretraining": before,
         "goals": outcomes,
-    }.items():
-        tables.write_csv(target / f"{file}.csv", rows)
+    }
+    for file, rows in files.items():
+        write_csv(target / f"{file}.csv", rows)
 
     text = [
-        f"# {_title(experiment)}",
+        f"# Experiment {experiment.name}",
         "Runs made by",
         _code(*_commands(experiment)),
         "and this report by",
@@ -119,6 +123,9 @@ def write(
     if outcomes:
         text += ["## Goals", goals.markdown_table(outcomes)]
     text += ["## Learning curves", *figures.learning_curves(experiment, levels, target)]
+    if before:
+        text += ["## Pre-training", *figures.pretraining(experiment, target)]
+        text += [markdown.pretraining_table(before)]
     if levels:
         text += ["## Transitions to a return", *figures.crossings(experiment, levels, target)]
     for level in levels:
@@ -131,8 +138,8 @@ def write(
         text += ["## Over the systems", markdown.mean_ratio_table(means)]
     text += ["## Returns"]
     for world in experiment.worlds:
-        rows = [row for row in returns if (row.system, row.parameters) == world]
-        text += [f"### {world[0]}, `{world[1]}`", markdown.return_table(rows)]
+        own = [row for row in returns if (row.system, row.parameters) == world]
+        text += [f"### {world[0]}, `{world[1]}`", markdown.return_table(own)]
     if scores:
         text += ["## Scores", *figures.performance_profile(strata, target)]
         text += [markdown.score_table(scores)]
@@ -146,10 +153,6 @@ def _known(experiment: Experiment, world: World) -> None:
     if world not in experiment.worlds:
         allowed = [":".join(each) for each in experiment.worlds]
         raise UserError(f"no test run in {':'.join(world)}{suggestion(':'.join(world), allowed)}")
-
-
-def _title(experiment: Experiment) -> str:
-    return f"Experiment {experiment.name}"
 
 
 def _commands(experiment: Experiment) -> list[str]:

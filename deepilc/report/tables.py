@@ -1,24 +1,18 @@
-"""What the report tells, as rows of numbers; `markdown` and the CSV files only write them down."""
+"""What the report tells, as rows of numbers; `markdown` and `csv_file` only write them down."""
 
-import csv
-import dataclasses
-import io
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from deepilc.report import statistics
 from deepilc.report.curves import BASE_VARIANT, Experiment, Run, World
 from deepilc.report.statistics import Interval
-from deepilc.run import write_atomic
 
 __all__ = [
     "Level",
     "MeanRatio",
+    "Pretraining",
     "Ratio",
     "Reached",
     "Return",
@@ -28,11 +22,11 @@ __all__ = [
     "levels",
     "mean_ratios",
     "normalised",
+    "pretraining",
     "ratios",
     "reached",
     "returns",
     "scores",
-    "write_csv",
 ]
 
 BASELINES = (BASE_VARIANT, "SB3 SAC", "published preset", "RL pre / RL fine")
@@ -138,6 +132,20 @@ class Score:
     score: Interval
 
 
+@dataclass(frozen=True)
+class Pretraining:
+    """Runs in the nominal model that share a variant; medians over runs, mean of best returns."""
+
+    system: str
+    parameters: str
+    variant: str
+    runs: int
+    transitions: float
+    evaluation_transitions: float
+    seconds: float
+    best_return: Interval
+
+
 def levels(
     experiment: Experiment, given: Mapping[World, Sequence[float]]
 ) -> tuple[list[Level], list[str]]:
@@ -170,7 +178,8 @@ def levels(
             )
             found.append(Level(*world, statistics.threshold(curves), how, from_pilots=True))
         found += [
-            Level(*world, value, "given", from_pilots=False) for value in given.get(world, ())
+            Level(*world, value, "given", from_pilots=False)
+            for value in dict.fromkeys(given.get(world, ()))
         ]
     return found, notes
 
@@ -293,6 +302,24 @@ def returns(experiment: Experiment) -> list[Return]:
     return rows
 
 
+def pretraining(experiment: Experiment) -> list[Pretraining]:
+    """One row per world and variant."""
+    groups: dict[tuple[str, str, str], list[Run]] = {}
+    for run in experiment.pretraining():
+        groups.setdefault((*run.world, run.variant), []).append(run)
+    return [
+        Pretraining(
+            *key,
+            len(runs),
+            float(np.median([run.transitions[-1] for run in runs])),
+            float(np.median([run.evaluation_transitions[-1] for run in runs])),
+            float(np.median([run.seconds[-1] for run in runs])),
+            statistics.mean(np.array([run.returns.max() for run in runs])),
+        )
+        for key, runs in groups.items()
+    ]
+
+
 def normalised(
     experiment: Experiment, references: Mapping[World, float]
 ) -> dict[str, list[np.ndarray]]:
@@ -328,42 +355,6 @@ def scores(strata: Mapping[str, Sequence[np.ndarray]]) -> list[Score]:
         Score(variant, len(each), sum(map(len, each)), statistics.interquartile_mean(each))
         for variant, each in strata.items()
     ]
-
-
-def write_csv(path: Path, rows: Sequence[Any]) -> None:
-    """Rows (dataclasses of one kind) with their intervals spread over columns; none removes it."""
-    if not rows:
-        path.unlink(missing_ok=True)
-        return
-    text = io.StringIO()
-    flat = [dict(_flat(row)) for row in rows]
-    writer = csv.DictWriter(text, list(flat[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    write_atomic(path, text.getvalue())
-
-
-def _flat(row: Any) -> Iterable[tuple[str, Any]]:
-    for field in dataclasses.fields(row):
-        value = getattr(row, field.name)
-        if isinstance(value, Interval):
-            parts = (value.value, value.low, value.high)
-            yield from zip(
-                (field.name, f"{field.name}_low", f"{field.name}_high"),
-                map(_cell, parts),
-                strict=True,
-            )
-            yield f"{field.name}_mark", value.mark
-        else:
-            yield field.name, _cell(value)
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return int(value)
-    if isinstance(value, float):
-        return "" if math.isnan(value) else f"{value:.6g}"
-    return "" if value is None else value
 
 
 def _mean_end(runs: Sequence[Run], at: int) -> float:
