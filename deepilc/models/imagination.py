@@ -96,9 +96,7 @@ class Imagination:
             self._learn_of(size)
         if settings.residual and _due(size, self._fitted_at, settings.refit_interval):
             self._refit(size - size % settings.refit_interval)
-        waits = settings.residual and not self._fitted_at
-        share = 0.0 if waits else settings.synthetic_share
-        synthetic = round(share * run.batch_size)
+        synthetic = self._synthetic_rows(agent, size)
         corrects = run.agent.value_gradient and (settings.residual or settings.gate > 0.0)
         batch = self._replay.sample(
             run.batch_size - synthetic,
@@ -109,13 +107,20 @@ class Imagination:
         )
         if not synthetic:
             return batch
+        return batch.and_then(self._synthetic.sample(synthetic, discount=run.agent.discount))
+
+    def _synthetic_rows(self, agent: "SAC", size: int) -> int:
+        """Rows of the batch that come from rollouts; makes new rollouts if they are due."""
+        settings = self._settings
+        if settings.synthetic_share == 0.0 or (settings.residual and not self._fitted_at):
+            return 0
         if _due(size, self._refreshed_at, settings.rollout_interval):
             self._refresh(agent, size)
-        return batch.and_then(self._synthetic.sample(synthetic, discount=run.agent.discount))
+        return round(settings.synthetic_share * self._run.batch_size) if self._synthetic else 0
 
     def _learn_of(self, size: int) -> None:
         """Has the nominal model predict the rows below `size` that it has not predicted yet."""
-        first = max(self._known_until, size - self._replay.capacity)
+        first = max(self._known_until, self._replay.added - self._replay.slots)
         if first >= size:
             return
         indices = torch.arange(first, size)
@@ -134,7 +139,8 @@ class Imagination:
 
     def _refit(self, size: int) -> None:
         """Fits the residual to the newest of the first `size` rows."""
-        indices = torch.arange(max(0, size - min(FIT_ROWS, self._replay.capacity)), size)
+        kept = max(self._replay.capacity - self._settings.refit_interval, 0)
+        indices = torch.arange(max(0, size - min(FIT_ROWS, kept)), size)
         known = self._known[self._slots(indices)]
         usable = known[:, -1] > 0.0
         delta = known[usable, : self._system.state.size]
@@ -162,7 +168,7 @@ class Imagination:
             if fitted:
                 error = error - self._residual.mean(batch.state_action)
             size = (error / self._scale).norm(dim=1)
-            trusted = settings.gate * size[batch.valid > 0.0].median()
+            trusted = settings.gate * size.where(batch.valid > 0.0, torch.nan).nanmedian()
             weight = (trusted / size).square().nan_to_num(1.0).clamp(max=1.0)
             batch = replace(batch, valid=batch.valid * weight)
         return batch

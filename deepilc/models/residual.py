@@ -170,8 +170,8 @@ class Residual:
         return slopes.mean(0)
 
     def _inputs(self, state_action: torch.Tensor) -> torch.Tensor:
-        x = state_action.new_ones(len(state_action), self._d + 1, dtype=self._flat.dtype)
-        x[:, :-1] = (state_action - self._center) / self._scale
+        x = self._flat.new_ones(len(state_action), self._d + 1)
+        x[:, :-1] = (state_action.to(self._flat.device) - self._center) / self._scale
         return x
 
     def _forward(

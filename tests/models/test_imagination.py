@@ -180,6 +180,33 @@ def test_the_gate_weighs_rows_by_the_square_of_their_error() -> None:
     torch.testing.assert_close(weights, expected, rtol=1e-3, atol=0)
 
 
+def test_a_batch_without_any_jacobian_passes_the_gate() -> None:
+    config = small(model=EVERYTHING)
+    learner = Learner(config, "run")
+    for joined in recorded(config, 70):
+        learner.add(replace(joined, linearization=None))
+    while learner.updates_due > 0:
+        learner.update()
+    assert torch.isfinite(learner.agent.state_dict()["critic"]).all()
+    assert learner.without_jacobian == 70
+
+
+def test_a_full_replay_is_fitted_and_drawn_from_after_a_resume(tmp_path: Path) -> None:
+    config = small(model={**EVERYTHING, "refit_interval": 130}, replay_capacity=1000)
+    rows = recorded(small(transitions=10_000), 5300)  # more than the replay keeps
+    learner = Learner(config, "run", lockstep=False)
+    for joined in rows[:5250]:
+        learner.add(joined)
+    learner.update()
+    learner.save(tmp_path / "checkpoint.safetensors")
+    resumed = Learner.resume(tmp_path / "checkpoint.safetensors", lockstep=False)
+    for joined in rows[5250:]:
+        for each in (learner, resumed):
+            each.add(joined)
+            each.update()
+    assert_same(learner.agent.state_dict(), resumed.agent.state_dict())
+
+
 def test_half_of_a_batch_is_synthetic_once_the_residual_is_fitted() -> None:
     config = small(model={**EVERYTHING, "gate": 0.0})
     learner = Learner(config, "run")
