@@ -21,6 +21,16 @@ SETTINGS = {
     "warmup_transitions": 100,
     "evaluation_episodes": 1,
     "evaluation_interval": 200,
+    # fits and rollouts too follow the numbers of transitions
+    "model": {
+        "residual": True,
+        "members": 2,
+        "hidden": 16,
+        "refit_interval": 100,
+        "synthetic_share": 0.5,
+        "rollouts": 64,
+        "gate": 2.0,
+    },
 }
 
 
