@@ -1,0 +1,92 @@
+"""`deepilc experiment` as a user calls it."""
+
+from pathlib import Path
+
+import pytest
+
+from deepilc.cli.app import run
+from deepilc.experiment.matrices import Request, cells_of
+from deepilc.experiment.store import Point, Store
+
+ABOUT = {"started": "", "git_sha": None, "git_dirty": None, "packages": {}, "machine": {}}
+ONE = ["experiment", "scratch", "--systems", "cartpole", "--variants", "VG-SAC", "--seeds", "0,"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["scrach"], "did you mean 'scratch'"),
+        (["scratch", "--systems", "cartpol"], "unknown system"),
+        (["scratch", "--seeds", "zero"], "--seeds is 'zero'"),
+        (["scratch", "--seeds", "0"], "--seeds is '0'"),
+        (["scratch", "--variants", "SAC;PPO"], "there is no variant 'PPO'"),
+        (["scratch", "--set", "seeds"], "no value"),
+        (["scratch", "--set", "agent.critic_hiden=3"], "did you mean 'critic_hidden'"),
+        (["scratch", "--add", "no settings"], "LABEL: KEY=VALUE"),
+        (["scratch", "--budget", "0"], "budget"),
+        (["ablation", "--preset", "papr"], "did you mean 'paper'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["experiment", *arguments, "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists(), "nothing was made"
+
+
+def test_without_a_name_the_experiments_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["experiment"]) == 0
+    shown = capsys.readouterr().out
+    for name in ("scratch", "finetune", "finite-difference", "ablation", "ilc"):
+        assert name in shown
+
+
+def test_the_list_shows_what_is_finished_and_makes_nothing(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "out")
+    arguments = [*ONE, "--out", str(store.root), "--list"]
+    assert run(arguments) == 0
+    assert "0 of 3 runs are finished" in capsys.readouterr().out
+    assert not store.root.exists()
+    store.prepare()
+    cells = cells_of("scratch", Request(["cartpole"], variants=["VG-SAC"], seeds=[0]))
+    store.save(cells[0], [Point(0, 10, 1.0, -1.0, 0.5, 2)], ABOUT)
+    assert run(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["finished", "missing", "missing", "1"]
+    assert cells[0].name in lines[0]
+
+
+def test_a_run_that_fails_gives_exit_code_1_and_the_reason(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    *pilots, cell = cells_of("scratch", Request(["cartpole"], variants=["VG-SAC"], seeds=[0]))
+    for pilot in pilots:
+        store.save(pilot, [Point(0, 10, 1.0, -1.0, 0.5, 2)], ABOUT)
+    folder = store.run(cell)
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    (folder / "checkpoints" / "latest.safetensors").write_text("not a checkpoint")
+    assert run([*ONE, "--out", str(store.root)]) == 1
+    shown = capsys.readouterr()
+    assert "1 runs failed" in shown.err
+    assert "checkpoint" in shown.err and cell.name in shown.err
+    assert (store.root / "scratch" / "curves.csv").read_text().count("\n") == 3, "the pilots"
+
+
+def test_an_experiment_that_is_finished_runs_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    for cell in cells_of("scratch", Request(["cartpole"], variants=["VG-SAC"], seeds=[0])):
+        store.save(cell, [Point(0, 10, 1.0, -1.0, 0.5, 2)], ABOUT)
+    assert run([*ONE, "--out", str(store.root)]) == 0
+    assert list((store.root / "logs").iterdir()) == []
+    rows = (store.root / "scratch" / "curves.csv").read_text().splitlines()
+    assert rows[1] == "cartpole,real,SAC,scratch,1000,1,0,10,1.0,-1.000,0.500,2"
+    assert [row.split(",")[4] for row in rows[1:]] == ["1000", "1001", "0"]
