@@ -72,7 +72,9 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Make tables (Markdown, CSV) and figures (PNG) of an experiment.
+    """Make tables (Markdown, CSV) and figures (PNG) of an experiment, from its files alone.
+
+    A file notes.md in the folder is put into the text, for what only its author can say.
 
     For example:
 

@@ -154,10 +154,7 @@ def read(folder: str | Path) -> Experiment:
         points.append(numbers)
     if not rows:
         raise UserError(f"{folder / CURVES} has no rows: no run has finished yet")
-    runs = [
-        Run(*key, *np.array(points, np.float64).T)  # type: ignore[call-arg]
-        for key, points in rows.items()
-    ]
+    runs = [Run(*key, *np.array(points, np.float64).T) for key, points in rows.items()]
     stages: dict[tuple[World, str], str] = {}
     for run in runs:
         if run.stage != "pretrain" and stages.setdefault((run.world, run.variant), run.stage) != (

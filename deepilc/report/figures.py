@@ -197,10 +197,10 @@ def _one_crossing(axes: "Axes", row: int, runs: Sequence[Run], level: float, col
     axes.plot(at[censored], y[censored], ">", color=colour, markerfacecolor="white", markersize=6)
     if middle is not None:
         axes.plot(middle, row, "o", color=colour, markersize=8, markeredgecolor="white")
-    text = f"> {count(at[censored].max())}" if middle is None else count(middle)
+    place = float(np.median(at)) if middle is None else middle
     axes.annotate(
-        text,
-        (at[censored].max() if middle is None else middle, row),
+        f"> {count(place)}" if middle is None else count(place),
+        (place, row),
         xytext=(0, 7),
         textcoords="offset points",
         ha="center",

@@ -111,9 +111,10 @@ def _transitions(experiment: Experiment, goal: Goal, level: float) -> Outcome:
     runs = experiment.tests(goal.world, goal.variant)
     crossings = [run.crossing(level) for run in runs]
     censored = [crossing.censored for crossing in crossings]
-    median = statistics.median([float(crossing.transitions) for crossing in crossings], censored)
-    budget = markdown.count(max(run.transitions[-1] for run in runs))
-    value = f"> {budget}" if median is None else markdown.count(median)
+    transitions = [float(crossing.transitions) for crossing in crossings]
+    median = statistics.median(transitions, censored)
+    least = f"> {markdown.count(float(np.median(transitions)))}"
+    value = least if median is None else markdown.count(median)
     return Outcome(
         f"{_where(goal)}: {goal.variant}, median transitions to {level:.0f}: "
         f"≤ {markdown.count(goal.bound)}",

@@ -94,12 +94,12 @@ def reached_table(
 def _ratio(row: Ratio | None, runs: int) -> str:
     if row is None:
         return NOTHING
-    few = f" ({row.pairs} pairs)" if row.pairs < runs else ""
+    few = f" ({row.pairs} pair{'s' * (row.pairs > 1)})" if row.pairs < runs else ""
     return interval(row.ratio, ratio_style) + few
 
 
 def _transitions(row: Reached) -> str:
-    middle = f"> {count(row.budget)}" if row.transitions is None else count(row.transitions)
+    middle = f"> {count(row.at_least)}" if row.transitions is None else count(row.transitions)
     if math.isnan(row.low):
         return middle
     low = "> " * row.low_censored + count(row.low)
@@ -131,7 +131,7 @@ def return_table(rows: Sequence[Return]) -> str:
     for row in rows:
         text = interval(row.value, return_style)
         if row.runs < runs:
-            text += f" ({row.runs} runs)"
+            text += f" ({row.runs} run{'s' * (row.runs > 1)})"
         cells.setdefault(row.variant, {})[row.transitions] = text
     return table(
         [

@@ -13,6 +13,7 @@ from deepilc.run import write_atomic
 
 __all__ = ["write"]
 
+NOTES = "notes.md"
 EXPLANATION = """\
 - **Transitions to a return**: training transitions in this world at the first evaluation whose mean
   return reaches it, so every count is as fine as the evaluations are apart. The median is
@@ -52,6 +53,8 @@ def write(
 ) -> Path:
     """Write the report.
 
+    Words of an author, in `notes.md` in the folder, are put into it as they are.
+
     Args:
         folder: Holds `curves.csv` and `experiment.json`.
         out: Where to write; by default the same folder.
@@ -69,94 +72,100 @@ def write(
         UserError: The folder or an argument does not fit.
     """
     experiment = read(folder)
-    if not experiment.worlds:
-        raise UserError(f"{folder} has no test run yet, only pilots or pre-training")
     given, references = dict(given or {}), dict(references or {})
-    for world in (*given, *references):
-        _known(experiment, world)
-    for variant in against:
-        if variant not in experiment.variants:
-            raise UserError(
-                f"baseline {variant!r} was not run{suggestion(variant, experiment.variants)}"
-            )
-    target = Path(out) if out is not None else experiment.folder
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(f"{target} is not a folder; give another --out") from None
+    _check(experiment, (*given, *references), against, name)
+    target = _made(Path(out) if out is not None else experiment.folder)
     if name is None:
-        name = "README.md" if "results" in target.resolve().parts[-2:-1] else "report.md"
+        name = "README.md" if target.resolve().parent.name == "results" else "report.md"
 
     if with_goals:
         given = goals.with_levels(experiment, given)
     levels, notes = tables.levels(experiment, given)
     base = tables.baselines(experiment, against)
-    reached = tables.reached(experiment, levels)
-    ratios = tables.ratios(experiment, levels, base)
-    means = tables.mean_ratios(ratios)
-    returns = tables.returns(experiment)
     strata = tables.normalised(experiment, references)
-    scores = tables.scores(strata)
-    before = tables.pretraining(experiment)
-    outcomes = goals.outcomes(experiment, levels) if with_goals else []
-    files: dict[str, Sequence[Any]] = {
-        "transitions": reached,
-        "ratios": ratios,
-        "means": means,
-        "returns": returns,
-        "scores": scores,
-        "pretraining": before,
-        "goals": outcomes,
+    rows: dict[str, Sequence[Any]] = {
+        "transitions": tables.reached(experiment, levels),
+        "ratios": (ratios := tables.ratios(experiment, levels, base)),
+        "means": tables.mean_ratios(ratios),
+        "returns": tables.returns(experiment),
+        "scores": tables.scores(strata),
+        "pretraining": tables.pretraining(experiment),
+        "goals": goals.outcomes(experiment, levels) if with_goals else [],
     }
-    for file, rows in files.items():
-        write_csv(target / f"{file}.csv", rows)
+    for file, content in rows.items():
+        write_csv(target / f"{file}.csv", content)
+    for figure in figures.NAMES:  # an earlier report may have had more to draw
+        (target / figure).unlink(missing_ok=True)
 
-    text = [
-        f"# Experiment {experiment.name}",
-        "Runs made by",
-        _code(*_commands(experiment)),
-        "and this report by",
-        _code(shlex.join(command)),
-    ]
-    text += [_about(experiment)]
+    text = [f"# Experiment {experiment.name}", *_origin(experiment, command)]
     text += [note + " Curves and returns are shown all the same." for note in notes]
-    if outcomes:
-        text += ["## Goals", goals.markdown_table(outcomes)]
+    if rows["goals"]:
+        text += ["## Goals", goals.markdown_table(rows["goals"])]
     text += ["## Learning curves", *figures.learning_curves(experiment, levels, target)]
-    if before:
+    if rows["pretraining"]:
         text += ["## Pre-training", *figures.pretraining(experiment, target)]
-        text += [markdown.pretraining_table(before)]
+        text += [markdown.pretraining_table(rows["pretraining"])]
     if levels:
         text += ["## Transitions to a return", *figures.crossings(experiment, levels, target)]
     for level in levels:
         text += [
             f"### {level.system}, `{level.parameters}`: return {level.value:.1f}",
             f"Level: {level.how}.",
-            markdown.reached_table(level, reached, ratios, base),
+            markdown.reached_table(level, rows["transitions"], ratios, base),
         ]
-    if means:
-        text += ["## Over the systems", markdown.mean_ratio_table(means)]
+    if rows["means"]:
+        text += ["## Over the systems", markdown.mean_ratio_table(rows["means"])]
     text += ["## Returns"]
     for world in experiment.worlds:
-        own = [row for row in returns if (row.system, row.parameters) == world]
+        own = [row for row in rows["returns"] if (row.system, row.parameters) == world]
         text += [f"### {world[0]}, `{world[1]}`", markdown.return_table(own)]
-    if scores:
+    if strata:
         text += ["## Scores", *figures.performance_profile(strata, target)]
-        text += [markdown.score_table(scores)]
+        text += [markdown.score_table(rows["scores"])]
     text += ["## How to read this", EXPLANATION]
     path = target / name
     write_atomic(path, "\n\n".join(text) + "\n")
     return path
 
 
-def _known(experiment: Experiment, world: World) -> None:
-    if world not in experiment.worlds:
-        allowed = [":".join(each) for each in experiment.worlds]
-        raise UserError(f"no test run in {':'.join(world)}{suggestion(':'.join(world), allowed)}")
+def _check(
+    experiment: Experiment, worlds: Sequence[World], against: Sequence[str], name: str | None
+) -> None:
+    if not experiment.worlds:
+        raise UserError(
+            f"{experiment.folder} has no test run yet, only pilots or pre-training; wait for one"
+        )
+    allowed = [":".join(world) for world in experiment.worlds]
+    for world in map(":".join, worlds):
+        if world not in allowed:
+            raise UserError(f"no test run in {world}{suggestion(world, allowed)}")
+    for variant in against:
+        if variant not in experiment.variants:
+            raise UserError(
+                f"baseline {variant!r} was not run{suggestion(variant, experiment.variants)}"
+            )
+    if name is not None and (Path(name).name != name or not name.endswith(".md") or name == NOTES):
+        raise UserError(
+            f"--name is {name!r}; it must end with .md, without a folder, and not be {NOTES}"
+        )
 
 
-def _commands(experiment: Experiment) -> list[str]:
-    return str(experiment.about.get("command") or "unknown").splitlines()
+def _made(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{folder} is not a folder; give another --out") from None
+    return folder
+
+
+def _origin(experiment: Experiment, command: Sequence[str]) -> list[str]:
+    """Commands, the author's own words if there are any, and the facts."""
+    commands = str(experiment.about.get("command") or "unknown").splitlines()
+    text = ["Runs made by", _code(*commands), "and this report by", _code(shlex.join(command))]
+    notes = experiment.folder / NOTES
+    if notes.exists():
+        text.append(notes.read_text().strip())
+    return [*text, _about(experiment)]
 
 
 def _code(*lines: str) -> str:

@@ -60,8 +60,9 @@ class Level:
 class Reached:
     """Transitions until the runs of one variant reached a level.
 
-    The medians are None where too few runs got there. An end of the interval at a censored run
-    (`low_censored`, `high_censored`) is a lower bound.
+    The medians are None where too few runs got there; `at_least` is a lower bound then: the median
+    with censored runs at their ends. An end of the interval at a censored run (`low_censored`,
+    `high_censored`) is a lower bound too.
     """
 
     system: str
@@ -76,7 +77,7 @@ class Reached:
     high: float
     low_censored: bool
     high_censored: bool
-    budget: int
+    at_least: float
     evaluation_transitions: float | None
     seconds: float | None
 
@@ -227,7 +228,7 @@ def _reached(level: Level, variant: str, runs: Sequence[Run]) -> Reached:
         high=high,
         low_censored=bool(len(ends) and low >= ends.min()),
         high_censored=bool(len(ends) and high >= ends.min()),
-        budget=int(max(run.transitions[-1] for run in runs)),
+        at_least=float(np.median(transitions)),
         evaluation_transitions=middle(lambda run: run.evaluation_transitions),
         seconds=middle(lambda run: run.seconds),
     )

@@ -1,0 +1,94 @@
+"""Goals are met, not met, or open where runs only give a bound."""
+
+import pytest
+
+from deepilc.report import goals
+from deepilc.report.curves import read
+from deepilc.report.goals import Goal, outcomes, with_levels
+from deepilc.report.tables import levels
+from tests.report.files import pilots, rows, write
+
+WORLD = ("cartpole", "real")
+
+
+@pytest.fixture
+def judge(tmp_path, monkeypatch):
+    def call(goal: Goal, lines: list) -> list[tuple[str, str]]:
+        monkeypatch.setattr(goals, "GOALS", (goal,))
+        experiment = read(write(tmp_path / "x", lines))
+        found = levels(experiment, with_levels(experiment, {}))[0]
+        return [(outcome.value, outcome.met) for outcome in outcomes(experiment, found)]
+
+    return call
+
+
+@pytest.mark.parametrize(("bound", "met"), [(200, "yes"), (199, "no")])
+def test_median_transitions_to_a_level(judge, bound, met) -> None:
+    lines = [
+        *rows("VG-SAC", 0, [0, 80]),
+        *rows("VG-SAC", 1, [0, 10, 80]),
+        *rows("VG-SAC", 2, [0, 10, 70]),
+    ]
+    goal = Goal("scratch", "real", "VG-SAC", bound, "cartpole", level=75.0)
+    assert judge(goal, lines) == [("200, 1 of 3 censored", met)]
+
+
+def test_a_median_that_was_not_reached_meets_nothing(judge) -> None:
+    lines = [*rows("VG-SAC", 0, [0, 80]), *rows("VG-SAC", 1, [0, 9]), *rows("VG-SAC", 2, [0, 9])]
+    goal = Goal("scratch", "real", "VG-SAC", 1e6, "cartpole", level=75.0)
+    assert judge(goal, lines) == [("> 100, 2 of 3 censored", "no")]
+
+
+@pytest.mark.parametrize(("bound", "met"), [(60.0, "yes"), (61.0, "no")])
+def test_zero_shot_is_the_median_over_seeds_of_the_first_return(judge, bound, met) -> None:
+    lines = [
+        line
+        for seed, first in enumerate((60, 10, 99))
+        for line in rows("VG", seed, [first, 500], stage="finetune")
+    ]
+    goal = Goal("scratch", "real", "VG", bound, "cartpole")
+    assert judge(goal, lines) == [("60.0, 3 runs", met)]
+
+
+def compared(slow: list[float], *systems: str) -> list:
+    """SAC as given and VG-SAC that needs 100 transitions, one seed."""
+    return [
+        line
+        for system in systems
+        for line in (
+            *pilots(system),
+            *rows("SAC", 0, slow, system=system),
+            *rows("VG-SAC", 0, [0, 100], system=system),
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("slow", "bound", "expected"),
+    [
+        ([0, 0, 0, 100], 3.0, ("3.00 [3.00, 3.00] over 2 systems", "yes")),
+        ([0, 0, 0, 100], 3.1, ("3.00 [3.00, 3.00] over 2 systems", "no")),
+        ([0, 0, 0, 99], 3.0, ("≥ 3.00 [3.00, 3.00] over 2 systems", "yes")),
+        ([0, 0, 0, 99], 3.1, ("≥ 3.00 [3.00, 3.00] over 2 systems", "open")),
+    ],
+)
+def test_a_ratio_over_systems(judge, slow, bound, expected) -> None:
+    goal = Goal("scratch", "real", "VG-SAC", bound, baseline="SAC", systems=2, floor=2.0)
+    overall, least = judge(goal, compared(slow, "cartpole", "acrobot"))
+    assert overall == expected
+    assert least[1] == "yes"
+
+
+def test_one_system_below_the_floor_fails_it_and_too_few_systems_leave_the_mean_open(judge) -> None:
+    lines = [*compared([0, 0, 0, 100], "cartpole"), *compared([0, 100], "acrobot")]
+    goal = Goal("scratch", "real", "VG-SAC", 1.5, baseline="SAC", systems=5, floor=1.2)
+    overall, least = judge(goal, lines)
+    assert overall[1] == "open" and least == ("1.00 (acrobot)", "no")
+
+
+def test_goals_without_runs_are_left_out(judge) -> None:
+    lines = rows("VG-SAC", 0, [0, 80])
+    assert judge(Goal("finetune", "real", "VG-SAC", 1.0, "cartpole", level=75.0), lines) == []
+    assert judge(Goal("scratch", "real", "VG-SAC", 1.0, "acrobot", level=75.0), lines) == []
+    assert judge(Goal("scratch", "real", "other", 1.0, "cartpole"), lines) == []
+    assert judge(Goal("scratch", "real", "VG-SAC", 3.0, baseline="SAC"), lines) == []
