@@ -1,66 +1,45 @@
-"""The statistics of the sample-efficiency bench by hand, and what makes a finished run count."""
+"""The sample-efficiency bench on curves that are drawn by hand."""
 
-import dataclasses
-import math
+from pathlib import Path
 
-import numpy as np
 import pytest
 
-from deepilc.bench.sample_efficiency import (
-    SAC,
-    SB3,
-    VG,
-    Cell,
-    Crossing,
-    crossing,
-    log_ratio,
-    threshold,
-)
+from deepilc.bench.sample_efficiency import run
+from deepilc.experiment.matrices import Request, cells_of
+from deepilc.experiment.store import Point, Store
 
-CELL = Cell("real", VG, 0, budget=6000, interval=500, episodes=20, updates_per_transition=1.0)
-
-
-def curve(*returns: float) -> tuple[np.ndarray, np.ndarray]:
-    return 500 * np.arange(len(returns)), np.array(returns)
+ABOUT = {"started": "", "git_sha": None, "git_dirty": None, "packages": {}, "machine": {}}
+RETURNS = {  # at 0, 100, 200, ... transitions
+    "pilot": [0.0, 50.0, 100.0, 100.0, 100.0],
+    "VG-SAC": [0.0, 95.0, 80.0, 100.0, 100.0],
+    "SAC": [0.0, 20.0, 40.0, 60.0, 90.0],
+    "SB3 SAC": [0.0, 10.0, 20.0, 30.0, 40.0],
+}
 
 
-def test_the_threshold_is_nine_tenths_of_the_pilots_mean_gain() -> None:
-    # first returns 10 and 30 (mean 20), last 110 and 130 (mean 120): 20 + 0.9 * 100
-    assert threshold([curve(10, 50, 110), curve(30, 200, 130)]) == pytest.approx(110.0)
-
-
-def test_the_first_evaluation_at_the_threshold_counts_even_if_the_return_falls_again() -> None:
-    assert crossing(curve(0, 60, 100, 20), 100.0) == Crossing(1000, censored=False)
-
-
-def test_a_run_that_never_reaches_the_threshold_counts_its_budget_and_is_censored() -> None:
-    assert crossing(curve(0, 60, 99), 100.0) == Crossing(1000, censored=True)
-
-
-def test_ratios_are_paired_by_seed_and_averaged_geometrically() -> None:
-    def reached(*transitions: int) -> list[Crossing]:
-        return [Crossing(t, censored=False) for t in transitions]
-
-    ratio, low, high = log_ratio(reached(2000, 8000, 4000), reached(1000, 1000, 1000))
-    assert ratio == pytest.approx(4.0)  # of 2, 8 and 4
-    # logarithms ln 2, ln 8, ln 4: sd ln 2, half width 4.30265 ln 2 / sqrt(3)
-    half = 4.30265 * math.log(2) / math.sqrt(3)
-    assert low == pytest.approx(4.0 * math.exp(-half), rel=1e-4)
-    assert high == pytest.approx(4.0 * math.exp(half), rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [{"interval": 250}, {"budget": 5000}, {"episodes": 5}, {"updates_per_transition": 2.0}],
-)
-def test_a_run_with_other_settings_is_not_taken_for_this_one(change: dict[str, float]) -> None:
-    assert dataclasses.replace(CELL, **change).name != CELL.name
-
-
-def test_algorithms_and_seeds_have_runs_of_their_own() -> None:
-    names = {
-        dataclasses.replace(CELL, algorithm=algorithm, seed=seed).name
-        for algorithm in (VG, SAC, SB3)
-        for seed in (0, 1)
-    }
-    assert len(names) == 6
+def test_crossings_of_the_pilots_level_are_counted_and_compared(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    request = Request(
+        ["rexquadrotor"],
+        seeds=[0, 1],
+        budget=400,
+        interval=100,
+        episodes=2,
+        variants=["VG-SAC", "SAC", "SB3 SAC"],
+    )
+    for cell in cells_of("scratch", request):
+        returns = RETURNS["pilot" if cell.pilot else cell.variant]
+        store.save(
+            cell, [Point(100 * k, k, float(k), r, 1.0, 2) for k, r in enumerate(returns)], ABOUT
+        )
+    rows = list(run(str(tmp_path), ["real"], seeds=2, budget=400, interval=100, episodes=2))
+    values = {row["metric"]: row["value"] for row in rows}
+    assert values["real: threshold"] == pytest.approx(90.0)  # 0 + 0.9 * 100
+    assert values["real: VG-SAC transitions to threshold, median"] == 100.0
+    assert values["real: SAC transitions to threshold, median"] == 400.0
+    censored = "real: SB3 SAC transitions to threshold, median (2 of 2 censored)"
+    assert censored in values and values[censored] is None
+    assert values["real: SAC / VG-SAC, geometric mean"] == pytest.approx(4.0)
+    assert values["real: SB3 SAC / VG-SAC, geometric mean (lower bound)"] == pytest.approx(4.0)
+    assert list((tmp_path / "logs").iterdir()) == [], "nothing had to run"
