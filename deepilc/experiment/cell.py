@@ -109,10 +109,10 @@ class Cell:
                 settings[key] = Path(settings[key]).name
         settings["nominal"] = Path(config.nominal_parameters).name
         if self.trainer != "deepilc":
-            kept = ("system", "parameters", "seed", "transitions", "warmup_transitions")
-            kept += ("evaluation_interval", "evaluation_episodes")
+            kept = ["system", "parameters", "seed", "transitions", "warmup_transitions"]
+            kept += ["evaluation_interval", "evaluation_episodes"]
             if self.trainer == "ilc":
-                kept += ("nominal",)
+                kept += ["nominal"]
             return {key: settings[key] for key in kept}
         return settings
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 from deepilc.experiment import schedule, stable_baselines
 from deepilc.experiment.cell import Cell
+from deepilc.experiment.join import join
 from deepilc.experiment.pool import Pool, interrupt_on_terminate
 from deepilc.experiment.progress import ExperimentProgress
 from deepilc.experiment.ray_pool import RayPool
@@ -44,8 +45,8 @@ def run(
         stable_baselines.require()
     store.prepare()
 
-    def join() -> None:
-        store.join(name, cells, command)
+    def join_finished() -> None:
+        join(store, name, cells, command)
 
     with ExitStack() as stack:
         stack.enter_context(interrupt_on_terminate())
@@ -55,5 +56,5 @@ def run(
             else stack.enter_context(RayPool(store, ray))
         )
         progress = stack.enter_context(ExperimentProgress(store, cells))
-        join()
-        return schedule.run_missing(store, cells, executor, progress, join)
+        join_finished()
+        return schedule.run_missing(store, cells, executor, progress, join_finished)

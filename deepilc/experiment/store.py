@@ -179,64 +179,6 @@ class Store:
         write_atomic(self.about(cell), about)
         write_atomic(self.curve(cell), curve)
 
-    def join(self, experiment: str, cells: Sequence[Cell], command: str) -> Path:
-        """Write `curves.csv` and `experiment.json` of an experiment from its finished runs.
-
-        Runs that earlier calls put there stay, except those that this call has under the same
-        system, parameters, variant and stage with other settings.
-
-        Args:
-            experiment: Its name.
-            cells: What was selected now, finished or not.
-            command: What was called.
-
-        Returns:
-            The experiment's folder.
-        """
-        folder = self.root / experiment
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / "experiment.json"
-        before = json.loads(file.read_text()) if file.exists() else {"command": "", "cells": []}
-        selected = {_key(entry): entry for entry in map(_entry, cells)}
-        digests = {_group(entry): entry["name"].rpartition("-")[2] for entry in selected.values()}
-        kept = [
-            entry
-            for entry in before["cells"]
-            if _key(entry) not in selected
-            and digests.get(_group(entry), entry["name"][-8:]) == entry["name"][-8:]
-        ]
-        curves, entries, abouts = [], [], []
-        for entry in [*kept, *selected.values()]:
-            curve = self.root / "cells" / f"{entry['name']}.csv"
-            if not curve.exists():
-                continue
-            about = json.loads(curve.with_suffix(".json").read_text())
-            abouts.append(about)
-            entries.append({**entry, "seconds": about["seconds"], "settings": about["settings"]})
-            identity = [entry[column] for column in COLUMNS[:5]] + [int(entry["pilot"])]
-            curves += [
-                [*identity, *(row[column] for column in CURVE_COLUMNS)] for row in read_rows(curve)
-            ]
-        commands = [line for line in before["command"].splitlines() if line != command]
-        latest = abouts[-1] if abouts else {"packages": {}, "machine": {}}
-        content = {
-            "experiment": experiment,
-            "command": "\n".join([*commands, command]) if kept else command,
-            "revision": ", ".join(sorted({about["revision"] for about in abouts})),
-            "packages": latest["packages"],
-            "machine": latest["machine"],
-            "episodes": {entry["system"]: entry["episodes"] for entry in entries},
-            "missing": [
-                e["name"]
-                for e in selected.values()
-                if e["name"] not in {entry["name"] for entry in entries}
-            ],
-            "cells": entries,
-        }
-        write_atomic(folder / "curves.csv", csv_text(COLUMNS, curves))
-        write_atomic(file, json.dumps(content, indent=2) + "\n")
-        return folder
-
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A CSV file with a header."""
@@ -245,29 +187,6 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     writer.writerow(columns)
     writer.writerows(rows)
     return text.getvalue()
-
-
-def _entry(cell: Cell) -> dict[str, Any]:
-    """What `experiment.json` says about a cell, before what its run adds."""
-    return {
-        "name": cell.name,
-        "system": Path(cell.system).name,
-        "parameters": Path(cell.parameters).name,
-        "variant": cell.variant,
-        "stage": cell.stage,
-        "seed": cell.seed,
-        "pilot": cell.pilot,
-        "budget": cell.budget,
-        "episodes": cell.episodes,
-    }
-
-
-def _group(entry: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(entry[key] for key in ("system", "parameters", "variant", "stage", "pilot"))
-
-
-def _key(entry: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (*_group(entry), entry["seed"])
 
 
 def _revision(about: Mapping[str, Any]) -> str:

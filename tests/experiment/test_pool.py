@@ -13,6 +13,7 @@ import pytest
 
 from deepilc.evaluate import evaluate
 from deepilc.experiment.cell import Cell
+from deepilc.experiment.join import join
 from deepilc.experiment.run import run
 from deepilc.experiment.store import Point, Store
 from deepilc.policy import Policy
@@ -186,7 +187,7 @@ def test_joining_keeps_earlier_runs_but_none_of_the_same_line_with_other_setting
         store.save(cell, [POINT], ABOUT)
 
     def joined(*cells: Cell) -> set[tuple[str, str]]:
-        folder = store.join("small", cells, f"command {len(cells)}")
+        folder = join(store, "small", cells, f"command {len(cells)}")
         return {(row["variant"], row["seed"]) for row in read_rows(folder / "curves.csv")}
 
     assert joined(PRE) == {("VG pre", "3")}
