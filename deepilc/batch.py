@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -70,10 +71,9 @@ class Batch:
 
     def and_then(self, other: "Batch") -> "Batch":
         """The rows of both."""
-        ours, theirs = vars(self), vars(other)
-        both = {
-            name: None if values is None else torch.cat((values, theirs[name]))
-            for name, values in ours.items()
+        both: dict[str, Any] = {
+            name: None if values is None else torch.cat((values, getattr(other, name)))
+            for name, values in vars(self).items()
         }
         return Batch(**both)
 
