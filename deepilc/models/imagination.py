@@ -50,7 +50,7 @@ class Imagination:
         self._residual = Residual(
             system, settings.members, settings.hidden, config.seed, config.device
         )
-        self._fit = Fit(float("nan"), float("nan"), 0)
+        self._fit = Fit(float("nan"), float("nan"))
         self._fitted_at = self._refreshed_at = 0
         capacity = REFRESHES_KEPT * settings.rollouts * settings.rollout_steps
         self._synthetic = Replay(n, m, capacity, seed=config.seed + 1, device=config.device)
@@ -217,8 +217,7 @@ class Imagination:
             UserError: The settings are others.
         """
         self._fitted_at, self._refreshed_at = state["schedule"].tolist()
-        before, after, steps = state["fit"].tolist()
-        self._fit = Fit(before, after, int(steps))
+        self._fit = Fit(*state["fit"].tolist())
         self._residual.load_state_dict(_below("residual.", state))
         self._synthetic.load_state_dict(_below("synthetic.", state))
         self._known_until = 0  # predicted again when needed

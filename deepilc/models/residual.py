@@ -46,12 +46,10 @@ class Fit(NamedTuple):
     Attributes:
         before: Root mean square of delta: the error of the nominal model.
         after: That of delta minus the ensemble's mean.
-        steps: Steps made.
     """
 
     before: float
     after: float
-    steps: int
 
 
 class _Weights(NamedTuple):
@@ -226,7 +224,7 @@ class Residual:
                 best, since = error, 0
                 kept.copy_(self._flat)
         self._flat.copy_(kept)
-        return Fit(before, best, made)
+        return Fit(before, best)
 
     def loss_gradient(self, x: torch.Tensor, target: torch.Tensor) -> None:
         """Derivative of the members' summed losses, half the mean square; outliers pull less.
