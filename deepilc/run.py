@@ -5,6 +5,7 @@ purpose. Rows of the CSV files are appended whole; on resume a torn last line an
 checkpoint are dropped, so no transition appears twice.
 """
 
+import contextlib
 import functools
 import json
 import math
@@ -30,7 +31,16 @@ if TYPE_CHECKING:
 __all__ = ["RunFolder", "circumstances", "revision", "write_atomic"]
 
 _SOURCE = Path(__file__).resolve().parent.parent
-_PACKAGES = ("deepilc", "numpy", "torch", "warp-lang", "onnxruntime", "mujoco", "safetensors")
+_PACKAGES = (
+    "deepilc",
+    "numpy",
+    "torch",
+    "warp-lang",
+    "onnxruntime",
+    "mujoco",
+    "safetensors",
+    "stable-baselines3",
+)
 
 README = """\
 A run of deepilc. Everything about it is in this folder.
@@ -367,8 +377,17 @@ def circumstances() -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {package: version(package) for package in _PACKAGES},
         "machine": {
-            "system": platform.platform(),
-            "processor": platform.processor() or platform.machine(),
+            "system": f"{platform.system()} {platform.machine()}",
+            "processor": _processor(),
             "cores": len(os.sched_getaffinity(0)),
         },
     }
+
+
+def _processor() -> str:
+    """The processor's model as Linux names it, else its architecture."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

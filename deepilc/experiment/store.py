@@ -165,7 +165,7 @@ class Store:
             "seconds": round(points[-1].seconds, 1),
             "started": about["started"],
             "revision": _revision(about),
-            "packages": about["packages"],
+            "packages": {"python": about["python"], **about["packages"]},
             "machine": about["machine"],
         }
         self.put(

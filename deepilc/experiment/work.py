@@ -85,10 +85,25 @@ def _points(run: RunFolder) -> list[Point]:
 
 
 def _iterative_learning_control(cell: Cell) -> list[Point]:
-    """The classical baseline of section 3.3, with the nominal model's Jacobians."""
+    """The classical baseline of section 3.3, with the nominal model's Jacobians.
+
+    Its transitions are those per start state. Recorded rollouts are its evaluations.
+    """
     from deepilc.ilc import run_curve
 
-    return run_curve(cell)
+    rows = run_curve(
+        cell.system,
+        cell.parameters,
+        cell.seed,
+        cell.budget,
+        cell.episodes,
+        nominal=cell.config.nominal,
+        method=cell.config.jacobian,
+    )
+    return [
+        Point(row.transitions, 0, row.seconds, row.mean, row.deviation, row.episodes)
+        for row in rows
+    ]
 
 
 def main() -> int:

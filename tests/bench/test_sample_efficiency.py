@@ -7,8 +7,8 @@ import pytest
 from deepilc.bench.sample_efficiency import run
 from deepilc.experiment.matrices import Request, cells_of
 from deepilc.experiment.store import Point, Store
+from deepilc.run import circumstances
 
-ABOUT = {"started": "", "git_sha": None, "git_dirty": None, "packages": {}, "machine": {}}
 RETURNS = {  # at 0, 100, 200, ... transitions
     "pilot": [0.0, 50.0, 100.0, 100.0, 100.0],
     "VG-SAC": [0.0, 95.0, 80.0, 100.0, 100.0],
@@ -30,9 +30,8 @@ def test_crossings_of_the_pilots_level_are_counted_and_compared(tmp_path: Path) 
     )
     for cell in cells_of("scratch", request):
         returns = RETURNS["pilot" if cell.pilot else cell.variant]
-        store.save(
-            cell, [Point(100 * k, k, float(k), r, 1.0, 2) for k, r in enumerate(returns)], ABOUT
-        )
+        points = [Point(100 * k, k, float(k), r, 1.0, 2) for k, r in enumerate(returns)]
+        store.save(cell, points, circumstances())
     rows = list(run(str(tmp_path), ["real"], seeds=2, budget=400, interval=100, episodes=2))
     values = {row["metric"]: row["value"] for row in rows}
     assert values["real: threshold"] == pytest.approx(90.0)  # 0 + 0.9 * 100

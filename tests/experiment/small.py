@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from deepilc.experiment.cell import Cell
+from deepilc.experiment.store import Point, Store
+from deepilc.run import circumstances
 
 SETTINGS = {
     "agent.critic_hidden": 16,
@@ -34,6 +36,7 @@ FINE = replace(
     overrides=(*VG.overrides, ("warmup_transitions", 0)),
     initial=PRE,
 )
+POINT = Point(0, 10, 1.0, -1.0, 0.5, 2)
 
 PROGRAM = """
 import json, signal, sys
@@ -51,3 +54,10 @@ def start(root: Path, cells: list[Cell]) -> "subprocess.Popen[bytes]":
     """A process that runs an experiment."""
     fields = json.dumps([cell.fields for cell in cells])
     return subprocess.Popen([sys.executable, "-c", PROGRAM, str(root), fields])
+
+
+def finish(store: Store, *cells: Cell) -> None:
+    """Keeps a curve of one point as if these cells had run."""
+    store.prepare()
+    for cell in cells:
+        store.save(cell, [POINT], circumstances())

@@ -6,10 +6,11 @@ import pytest
 
 from deepilc.cli.app import run
 from deepilc.experiment.matrices import Request, cells_of
-from deepilc.experiment.store import Point, Store
+from deepilc.experiment.store import Store
+from tests.experiment.small import finish
 
-ABOUT = {"started": "", "git_sha": None, "git_dirty": None, "packages": {}, "machine": {}}
 ONE = ["experiment", "scratch", "--systems", "cartpole", "--variants", "VG-SAC", "--seeds", "0,"]
+REQUEST = Request(["cartpole"], variants=["VG-SAC"], seeds=[0])
 
 
 @pytest.mark.parametrize(
@@ -52,9 +53,8 @@ def test_the_list_shows_what_is_finished_and_makes_nothing(
     assert run(arguments) == 0
     assert "0 of 3 runs are finished" in capsys.readouterr().out
     assert not store.root.exists()
-    store.prepare()
-    cells = cells_of("scratch", Request(["cartpole"], variants=["VG-SAC"], seeds=[0]))
-    store.save(cells[0], [Point(0, 10, 1.0, -1.0, 0.5, 2)], ABOUT)
+    cells = cells_of("scratch", REQUEST)
+    finish(store, cells[0])
     assert run(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["finished", "missing", "missing", "1"]
@@ -65,10 +65,8 @@ def test_a_run_that_fails_gives_exit_code_1_and_the_reason(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     store = Store(tmp_path)
-    store.prepare()
-    *pilots, cell = cells_of("scratch", Request(["cartpole"], variants=["VG-SAC"], seeds=[0]))
-    for pilot in pilots:
-        store.save(pilot, [Point(0, 10, 1.0, -1.0, 0.5, 2)], ABOUT)
+    *pilots, cell = cells_of("scratch", REQUEST)
+    finish(store, *pilots)
     folder = store.run(cell)
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "run.json").write_text("{}")
@@ -82,9 +80,7 @@ def test_a_run_that_fails_gives_exit_code_1_and_the_reason(
 
 def test_an_experiment_that_is_finished_runs_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.prepare()
-    for cell in cells_of("scratch", Request(["cartpole"], variants=["VG-SAC"], seeds=[0])):
-        store.save(cell, [Point(0, 10, 1.0, -1.0, 0.5, 2)], ABOUT)
+    finish(store, *cells_of("scratch", REQUEST))
     assert run([*ONE, "--out", str(store.root)]) == 0
     assert list((store.root / "logs").iterdir()) == []
     rows = (store.root / "scratch" / "curves.csv").read_text().splitlines()

@@ -15,15 +15,13 @@ from deepilc.evaluate import evaluate
 from deepilc.experiment.cell import Cell
 from deepilc.experiment.join import join
 from deepilc.experiment.run import run
-from deepilc.experiment.store import Point, Store
+from deepilc.experiment.store import Store
 from deepilc.policy import Policy
 from deepilc.table import read_rows
 from sims import registry
-from tests.experiment.small import FINE, PRE, start
+from tests.experiment.small import FINE, PRE, finish, start
 
 CELLS = [PRE, FINE]
-POINT = Point(0, 10, 1.0, -1.0, 0.5, 2)
-ABOUT = {"started": "", "git_sha": None, "git_dirty": None, "packages": {}, "machine": {}}
 
 
 def go(store: Store, cells: list[Cell]) -> dict[str, str]:
@@ -150,7 +148,7 @@ def test_a_run_that_another_process_holds_is_left_to_it(tmp_path: Path) -> None:
 
     def other() -> None:
         time.sleep(1.0)
-        store.save(PRE, [POINT], ABOUT)
+        finish(store, PRE)
         best = store.best(PRE)
         best.parent.mkdir(parents=True)
         best.touch()
@@ -167,11 +165,10 @@ def test_pre_training_whose_networks_are_gone_runs_again_for_those_that_need_it(
     tmp_path: Path,
 ) -> None:
     store = Store(tmp_path)
-    store.prepare()
-    store.save(PRE, [POINT], ABOUT)
+    finish(store, PRE)
     assert store.missing([PRE]) == [], "its curve is there"
     assert store.missing([PRE, FINE]) == [PRE, FINE]
-    store.save(FINE, [POINT], ABOUT)
+    finish(store, FINE)
     assert store.missing([PRE, FINE]) == []
 
 
@@ -179,12 +176,10 @@ def test_joining_keeps_earlier_runs_but_none_of_the_same_line_with_other_setting
     tmp_path: Path,
 ) -> None:
     store = Store(tmp_path)
-    store.prepare()
     other_line = dataclasses.replace(PRE, variant="other", budget=400)
     other_seed = dataclasses.replace(PRE, seed=4)
     changed = dataclasses.replace(PRE, budget=350)
-    for cell in (PRE, other_line, other_seed, changed):
-        store.save(cell, [POINT], ABOUT)
+    finish(store, PRE, other_line, other_seed, changed)
 
     def joined(*cells: Cell) -> set[tuple[str, str]]:
         folder = join(store, "small", cells, f"command {len(cells)}")
