@@ -39,8 +39,8 @@ class AgentConfig(BaseModel):
         2,
         ge=2,
         le=20,
-        description="Critics that learn side by side. Targets and policy steps take the smaller "
-        "value of two, drawn anew at every update if there are more.",
+        description="Critics that learn side by side; targets and policy steps take the smallest "
+        "value. More are more careful where there are no data, and cost more.",
     )
     actor_hidden: int = Field(
         256, ge=8, le=4096, description="Width of both ReLU layers of the policy."

@@ -51,10 +51,6 @@ class CriticWeights(NamedTuple):
         parts = flat.split([a * b * c for a, b, c in shapes])
         return cls(*(part.view(shape) for part, shape in zip(parts, shapes, strict=True)))
 
-    def some(self, critics: torch.Tensor) -> "CriticWeights":
-        """Copies of the weights of the critics with these (k,) indices."""
-        return CriticWeights(*(part.index_select(0, critics) for part in self))
-
 
 def _shapes(d: int, h: int, k: int) -> list[tuple[int, int, int]]:
     return [(k, h, d + 1), (k, h, h), (k, 1, h), (k, 1, h), (k, 1, 1)]
@@ -153,18 +149,18 @@ class CriticPass:
         _tanh_backward(d1, self._h1_q, grad_input=d1)
         return torch.bmm(d1, w.first, out=self._gradient)[:, :, :-1]
 
-    def chosen_input_gradient(self, w: CriticWeights, second: torch.Tensor) -> torch.Tensor:
-        """dq/dx (N, d) of one of two critics per row, at half the cost of both.
+    def chosen_input_gradient(self, w: CriticWeights, critic: torch.Tensor) -> torch.Tensor:
+        """dq/dx (N, d) of one critic per row, at the cost of one critic.
 
         Args:
             w: Weights of the last `forward`.
-            second: (N,) bool, True where the second critic is meant.
+            critic: (N,) index of the critic that is meant.
         """
         if self.static_shapes:
-            both = self.input_gradient(w)
-            return torch.where(second[:, None], both[1], both[0])
-        for k, mask in enumerate((~second, second)):
-            rows = mask.nonzero()[:, 0]
+            every = self.input_gradient(w)
+            return every.gather(0, critic[None, :, None].expand(1, *every.shape[1:]))[0]
+        for k in range(len(self._q)):
+            rows = (critic == k).nonzero()[:, 0]
             d2 = self._h2[k].index_select(0, rows)
             _tanh_backward(w.last[k].expand_as(d2), d2, grad_input=d2)
             d1 = torch.mm(d2.to(self._precision), self._second[k]).to(d2.dtype)

@@ -113,8 +113,6 @@ class SAC:
         precision = torch.bfloat16 if config.precision == "bfloat16" else self.dtype
         sizes = (rows, n + m, config.critic_hidden, self.dtype, self.device, precision)
         self._critic_pass = CriticPass(*sizes, critics=config.critics)
-        # values are the smaller of two critics
-        self._pair_pass = self._critic_pass if config.critics == 2 else CriticPass(*sizes)
         self._x = torch.empty(rows, n + m, dtype=self.dtype, device=self.device)
 
     def _new_actor_pass(self, rows: int) -> ActorPass:
@@ -149,14 +147,13 @@ class SAC:
 
     def _critic_step(self, batch: Batch, next_rows: slice, record: bool) -> None:
         config, critic, rows = self.config, self._critic_pass, len(batch)
-        # TD target, Eq. 13 with the smaller of both target critics: y
+        # TD target, Eq. 13 with the smallest of the target critics: y
         discount = config.discount if batch.discount is None else batch.discount
-        pair = self._pair(self._target)
-        second, smaller = self._evaluate(pair, next_rows)
-        value = smaller - self._alpha * self._log_probability(next_rows)
+        smallest, q = self._evaluate(self._target, next_rows)
+        value = q - self._alpha * self._log_probability(next_rows)
         y = value.mul_((1.0 - batch.terminated).mul_(discount)).add_(batch.reward)
         if config.value_gradient:
-            target = self._gradient_target(batch, next_rows, pair, second)
+            target = self._gradient_target(batch, next_rows, smallest)
 
         critic.input.copy_(self._x)
         error = critic.forward(self._critic) - y
@@ -177,11 +174,9 @@ class SAC:
             self._metrics.critic(error, self._critic_adam.gradient)
         self._critic_adam.step()
 
-    def _gradient_target(
-        self, batch: Batch, rows: slice, pair: CriticWeights, second: torch.Tensor
-    ) -> torch.Tensor:
-        """Target of the input gradient (N, d), Eq. 12; `second` of `pair` is the one y uses."""
-        gradient = self._pair_pass.chosen_input_gradient(pair, second)
+    def _gradient_target(self, batch: Batch, rows: slice, critic: torch.Tensor) -> torch.Tensor:
+        """Target of the input gradient (N, d), Eq. 12; y uses the target `critic` (N,)."""
+        gradient = self._critic_pass.chosen_input_gradient(self._target, critic)
         next_gradient = gradient[:, : self.n]
         if self.config.target_gradient == "policy":
             # d/ds' of Q(s', a'(s')) - alpha log pi(a'(s')|s') along a'
@@ -208,18 +203,17 @@ class SAC:
         self._metrics.norms(*norms)
 
     def _actor_step(self, rows: slice, record: bool) -> None:
-        """Eq. 17, with the smaller of both (just updated) critics, then alpha."""
+        """Eq. 17, with the smallest of the (just updated) critics, then alpha."""
         actor, count = self._actor_pass, self._rows
-        pair = self._pair(self._critic)
-        second, smaller = self._evaluate(pair, rows, states=self._x[:, : self.n])
-        gradient = self._pair_pass.chosen_input_gradient(pair, second)
+        smallest, q = self._evaluate(self._critic, rows, states=self._x[:, : self.n])
+        gradient = self._critic_pass.chosen_input_gradient(self._critic, smallest)
         du = gradient[:, self.n :] * (self.scaling.action_gain / -count)
         dhead = actor.head_gradient(rows, du, self._alpha / count)
         actor.weight_gradient(self._actor, self._actor_gradient, rows, dhead)
         log_probability = self._log_probability(rows)
         if record:
             self._metrics.actor(
-                smaller, log_probability, self._alpha, self._actor_adam.gradient,
+                q, log_probability, self._alpha, self._actor_adam.gradient,
                 self._target_entropy if self.config.automatic_alpha else None,
             )  # fmt: skip
         self._actor_adam.step()
@@ -229,26 +223,16 @@ class SAC:
             self._alpha_adam.step()
             torch.exp(self._log_alpha[0], out=self._alpha)
 
-    def _pair(self, w: CriticWeights) -> CriticWeights:
-        """Both critics, or two different ones drawn at random."""
-        if self.config.critics == 2:
-            return w
-        order = torch.randperm(self.config.critics, generator=self._noise, device=self.device)
-        return w.some(order[:2])
-
     def _evaluate(
         self, w: CriticWeights, rows: slice, states: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Two critics at the actor's states and actions.
-
-        Returns:
-            (N,) whether the second is smaller, and (N,) the smaller value.
-        """
-        critic, actor = self._pair_pass, self._actor_pass
+        """Critics at the actor's states and actions: which is smallest (N,), and its value (N,)."""
+        critic, actor = self._critic_pass, self._actor_pass
         critic.input[:, : self.n] = actor.input[rows] if states is None else states
         self.scaling.policy_actions(actor.action[rows], out=critic.input[:, self.n :])
         q = critic.forward(w)
-        return q[1] < q[0], torch.minimum(q[0], q[1])
+        values, critics = q.min(0)
+        return critics, values
 
     def _log_probability(self, rows: slice) -> torch.Tensor:
         """Log pi (N,) as entropy counts it: of scaled actions, or of physical ones."""

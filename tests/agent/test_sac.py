@@ -38,21 +38,24 @@ def single(batch):
     return Batch(**fields)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_gradient_of_chosen_critic_equals_that_row_of_both(share):
-    """The path with static shapes (GPU) and the one that gathers rows (CPU) agree."""
+@pytest.mark.parametrize("chosen", [[0], [1], [0, 1], [0, 2], [0, 1, 2]])
+def test_gradient_of_chosen_critic_equals_that_row_of_all(chosen):
+    """The path with static shapes (GPU) and the one that gathers rows (CPU) agree with it."""
     g = torch.Generator().manual_seed(0)
-    flat = torch.empty(critic_size(5, 16), dtype=torch.float64)
-    weights = CriticWeights.of(flat, 5, 16)
+    flat = torch.empty(critic_size(5, 16, 3), dtype=torch.float64)
+    weights = CriticWeights.of(flat, 5, 16, 3)
     initialise_critic(weights, g)
-    passes = CriticPass(30, 5, 16, torch.float64, torch.device("cpu"))
+    passes = CriticPass(30, 5, 16, torch.float64, torch.device("cpu"), critics=3)
     passes.input.copy_(torch.randn(30, 5, generator=g, dtype=torch.float64))
-    second = torch.rand(30, generator=g) < share
+    critic = torch.tensor(chosen)[torch.randint(len(chosen), (30,), generator=g)]
     passes.forward(weights)
-    gathered = passes.chosen_input_gradient(weights, second).clone()
+    gathered = passes.chosen_input_gradient(weights, critic).clone()
     passes.static_shapes = True
-    masked = passes.chosen_input_gradient(weights, second)
-    torch.testing.assert_close(gathered, masked, rtol=1e-12, atol=1e-12)
+    masked = passes.chosen_input_gradient(weights, critic)
+    every = passes.input_gradient(weights)
+    expected = torch.stack([every[k, row] for row, k in enumerate(critic)])
+    torch.testing.assert_close(gathered, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(masked, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_bfloat16_products_give_the_same_gradient_up_to_their_rounding(system, make_batch):

@@ -80,12 +80,13 @@ class Reference:
         log_pi = (Normal(mean, std).log_prob(y) - volume).sum(1)
         return self.b + self.T * u, log_pi
 
-    def soft_value(self, critic, s, noise, pair, *, constant_action=False):
-        """min Q(s, a(s)) - alpha log pi(a(s)|s) of two critics, differentiable in s."""
+    def soft_value(self, critic, s, noise, *, constant_action=False):
+        """min Q(s, a(s)) - alpha log pi(a(s)|s), differentiable in s."""
         a, log_pi = self.policy(self.actor, s, noise)
         if constant_action:
             a, log_pi = a.detach(), log_pi.detach()
-        q = torch.minimum(*[self.q(critic, k, s, a) for k in pair])
+        qs = [self.q(critic, k, s, a) for k in range(self.config.critics)]
+        q = torch.stack(qs).min(0).values
         return q - self.alpha * log_pi
 
     @property
@@ -93,7 +94,7 @@ class Reference:
         return self.state["alpha"] if self.config.policy == "gaussian" else 0.0
 
 
-def target(reference, batch, noise, pair):
+def target(reference, batch, noise):
     """TD target, and its gradient by (s, a) through the model g linearized at the row."""
     r, config = reference, reference.config
     ds = torch.zeros(len(batch), r.n).double().requires_grad_()
@@ -104,7 +105,6 @@ def target(reference, batch, noise, pair):
         r.state["target"],
         next_state,
         noise,
-        pair,
         constant_action=config.target_gradient == "constant_action",
     )
     y = batch.reward + (batch.reward_gradient * dx).sum(1)
@@ -127,10 +127,7 @@ def reference_update(state, batch, config, system):
     noise = torch.empty(2 * len(batch), r.m).double()
     if config.policy == "gaussian":
         noise.normal_(generator=generator)
-    pairs = [(0, 1), (0, 1)]  # for the target and for the policy's step
-    if config.critics > 2:
-        pairs = [torch.randperm(config.critics, generator=generator)[:2] for _ in pairs]
-    y, goals = target(r, batch, noise[: len(batch)], pairs[0])
+    y, goals = target(r, batch, noise[: len(batch)])
 
     s = batch.state.clone().requires_grad_()
     a = batch.action.clone().requires_grad_()
@@ -138,7 +135,6 @@ def reference_update(state, batch, config, system):
     td = [((q - y) ** 2).mean() for q in qs]
     result = {
         "noise": noise,
-        "pair": pairs[1],
         "medians": state["medians"],
         "coefficients": state["coefficients"],
     }
@@ -251,7 +247,7 @@ def test_update_equals_the_equations_differentiated_by_autograd(name, system, ma
         # Eq. 17 with the updated critics
         r = Reference({**before, "critic": after["critic"]}, config, system)
         noise = expected["noise"][len(batch) :]
-        actor_loss = -r.soft_value(after["critic"], batch.state, noise, expected["pair"]).mean()
+        actor_loss = -r.soft_value(after["critic"], batch.state, noise).mean()
         (actor_gradient,) = torch.autograd.grad(actor_loss, r.actor, retain_graph=True)
         close(gradient_of(before, after, "actor"), actor_gradient)
         if config.automatic_alpha:
