@@ -69,7 +69,7 @@ class TrainConfig(BaseModel):
         description="First transitions that act uniformly at random; 0 when a policy is loaded.",
     )
     updates_per_transition: float = Field(
-        1.0,
+        4.0,
         ge=0.0,
         le=64.0,
         description="Updates per training transition; exact in lockstep, a maximum in real time.",

@@ -58,10 +58,6 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType(
 
 Settings = Mapping[str, Any]
 
-_AS_PUBLISHED = {"updates_per_transition": 1.0, "batch_size": 256, "warmup_transitions": 1_000}
-PRESET_SETTINGS: Mapping[str, Settings] = {"paper": _AS_PUBLISHED, "published": _AS_PUBLISHED}
-"""What belongs to a preset beside the settings of the agent."""
-
 PAPER_SETTINGS: Mapping[tuple[str, Stage | None], Settings] = {
     ("cartpole", None): {"agent.critic_hidden": 256},
     ("halfcheetah", "finetune"): {"agent.zeta_state": 0.0, "agent.coefficient_interval": 2},
@@ -327,7 +323,7 @@ class _Task:
         own, general = _of_stage(variant.settings, stage), _of_stage(request.settings, stage)
         preset = own.get("preset", general.get("preset", request.preset))
         if preset is not None:
-            settings |= {"preset": preset, **PRESET_SETTINGS.get(preset, {})}
+            settings["preset"] = preset
         if preset == "paper":
             settings |= PAPER_SETTINGS.get((self.name, None), {})
             settings |= PAPER_SETTINGS.get((self.name, stage), {})

@@ -25,6 +25,7 @@ SMALL = {
     "transitions": 300,
     "warmup_transitions": 60,
     "batch_size": 32,
+    "updates_per_transition": 1.0,
     "evaluation_interval": 150,
     "evaluation_episodes": 1,
     "policy_interval": 20,

@@ -29,6 +29,7 @@ MODULES = {
 # A learner small enough to make an update within a millisecond or two.
 SMALL = {
     "batch_size": 64,
+    "updates_per_transition": 1.0,
     "replay_capacity": 5000,
     "policy_interval": 20,
     "checkpoint_interval": 100,
