@@ -34,6 +34,11 @@ PRESET_SCHEDULES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 )
 """What a preset changes beside the settings of the agent; the run's own settings win."""
 
+PRETRAINING: Mapping[str, Any] = MappingProxyType(
+    {"randomise": 0.15, "updates_per_transition": 1.0}
+)
+"""Where transitions cost no robot time, new ones teach more than many updates on the same ones."""
+
 
 class TrainConfig(BaseModel):
     """Everything that decides the result of a run, besides the machine."""

@@ -122,7 +122,7 @@ def _pretrain_config(job: Job) -> TrainConfig:
         base={
             "system": system,
             "parameters": "nominal",
-            "randomise": 0.15,
+            **configuration.PRETRAINING,
             "evaluation_episodes": 5,
             "evaluation_interval": _interval(system, job.pretrain_transitions),
         },

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from deepilc.run import RunFolder
 
 PANEL = "Learn"
-PRETRAIN = {"parameters": "nominal", "randomise": 0.15}
 
 Source = Annotated[
     Path | None,
@@ -105,7 +104,10 @@ def pretrain(
         _refuse_settings(given, preset, config, set_, out)
         _resume(resume)
         return
-    _start("pretrain", given, preset, config, set_, out, base=PRETRAIN)
+    from deepilc.config import PRETRAINING
+
+    base = {"parameters": "nominal", **PRETRAINING}
+    _start("pretrain", given, preset, config, set_, out, base=base)
 
 
 def finetune(

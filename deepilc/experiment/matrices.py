@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
+from deepilc.config import PRETRAINING
 from deepilc.errors import UserError, suggestion
 from deepilc.experiment.cell import FOLDER, Cell, Stage, Trainer
 from sims import registry
@@ -31,23 +32,23 @@ class Budget:
         patience: Evaluations of pre-training without a better one that end it.
     """
 
-    scratch: int = 4_000
+    scratch: int = 3_000
     interval: int = 250
     episodes: int = 20
     seeds: int = 5
-    finetune: int = 2_000
+    finetune: int = 1_500
     finetune_interval: int = 100
-    pretrain: int = 30_000
+    pretrain: int = 10_000
     pretrain_interval: int = 1_000
-    patience: int = 8
+    patience: int = 4
 
 
-_CONTACT = Budget(12_000, 1_000, 5, 3, 8_000, 1_000, 30_000, 2_000, 6)
+_CONTACT = Budget(6_000, 1_000, 5, 3, 4_000, 1_000, 15_000, 3_000, 3)
 BUDGETS: Mapping[str, Budget] = MappingProxyType(
     {
         "cartpole": Budget(),
         "acrobot": Budget(),
-        "rexquadrotor": Budget(scratch=5_000),
+        "rexquadrotor": Budget(),
         "airplane": Budget(),
         "hopper": _CONTACT,
         "halfcheetah": _CONTACT,
@@ -195,12 +196,12 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
     {
         "scratch": Experiment(
             "From scratch (Fig. 2): VG-SAC, SAC, Stable-Baselines3's SAC, the published settings.",
-            ("cartpole", "acrobot", "rexquadrotor", "airplane", "hopper"),
+            ("cartpole", "acrobot", "rexquadrotor", "airplane", "halfcheetah"),
             _scratch,
         ),
         "finetune": Experiment(
             "Pre-trained in the nominal model, then fine-tuned, each as SAC or VG-SAC (Fig. 4).",
-            ("cartpole", "acrobot", "rexquadrotor", "airplane", "hopper"),
+            ("cartpole", "acrobot", "rexquadrotor", "airplane", "halfcheetah"),
             _finetune,
             tested="finetune",
         ),
@@ -311,7 +312,7 @@ class _Task:
             parameters = registry.get(self.system).nominal_name(parameters)
             plan["transitions"] = budget.pretrain
             plan["evaluation_interval"] = budget.pretrain_interval
-            settings |= {"randomise": 0.15, "patience": budget.patience}
+            settings |= {**PRETRAINING, "patience": budget.patience}
         if stage == "finetune":
             plan["transitions"] = budget.finetune
             plan["evaluation_interval"] = budget.finetune_interval
