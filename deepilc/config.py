@@ -201,6 +201,16 @@ def load(
     return resolve(values)
 
 
+def finetuning(preset_name: str | None = None) -> dict[str, Any]:
+    """What fine-tuning changes: a trained policy acts from the start, and few rows bear few updates.
+
+    Args:
+        preset_name: Preset of the run, whose schedule holds but for the random phase.
+    """
+    schedule = PRESET_SCHEDULES.get(preset_name or "default", {})
+    return {"updates_per_transition": 2.0, **schedule, "warmup_transitions": 0}
+
+
 def resolve(values: dict[str, Any]) -> TrainConfig:
     """Validates settings given as nested dictionaries (see `load`)."""
     values = dict(values)

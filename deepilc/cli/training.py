@@ -350,6 +350,7 @@ def _checkpoint(source: Path) -> Path:
 def _settings_of(checkpoint: Path, preset: str | None, system: str | None) -> dict[str, Any]:
     """Settings that a fine-tuning run takes over from its source, of which the system may move."""
     from deepilc import checkpoint as checkpoints
+    from deepilc.config import finetuning
     from sims import registry
 
     _, metadata = checkpoints.load(checkpoint)
@@ -357,7 +358,7 @@ def _settings_of(checkpoint: Path, preset: str | None, system: str | None) -> di
     # the configuration says where a user's own system lies
     name = system or config.get("system", metadata["system"])
     checkpoints.check_system(checkpoint, metadata, registry.get(name))
-    base: dict[str, Any] = {"system": name, "warmup_transitions": 0}
+    base: dict[str, Any] = {"system": name, **finetuning(preset)}
     base |= {key: config[key] for key in ("nominal", "jacobian") if config.get(key) is not None}
     if preset is None and "agent" in config:
         base["agent"] = config["agent"]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from deepilc.config import PRETRAINING
+from deepilc.config import PRETRAINING, finetuning
 from deepilc.errors import UserError, suggestion
 from deepilc.experiment.cell import FOLDER, Cell, Stage, Trainer
 from sims import registry
@@ -46,7 +46,7 @@ class Budget:
 _CONTACT = Budget(6_000, 1_000, 5, 3, 4_000, 1_000, 15_000, 3_000, 3)
 BUDGETS: Mapping[str, Budget] = MappingProxyType(
     {
-        "cartpole": Budget(),
+        "cartpole": Budget(scratch=4_000),
         "acrobot": Budget(),
         "rexquadrotor": Budget(),
         "airplane": Budget(),
@@ -329,7 +329,7 @@ class _Task:
             settings |= PAPER_SETTINGS.get((self.name, None), {})
             settings |= PAPER_SETTINGS.get((self.name, stage), {})
         if stage == "finetune":
-            settings["warmup_transitions"] = 0
+            settings |= finetuning(preset)
         settings |= general | own
         plan |= {key: settings.pop(key) for key in plan if key in settings}
         for key in ("system", "parameters", "seed"):
