@@ -202,7 +202,7 @@ def load(
 
 
 def finetuning(preset_name: str | None = None) -> dict[str, Any]:
-    """What fine-tuning changes: a trained policy acts from the start, and few rows bear few updates.
+    """What fine-tuning changes: a trained policy acts at once, and few rows bear few updates.
 
     Args:
         preset_name: Preset of the run, whose schedule holds but for the random phase.
