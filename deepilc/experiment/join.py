@@ -1,10 +1,12 @@
 """Joins the finished runs of an experiment into its two files, from which reports are made."""
 
+import fcntl
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from deepilc.errors import UserError
 from deepilc.experiment.cell import Cell
 from deepilc.experiment.store import COLUMNS, CURVE_COLUMNS, Store, csv_text
 from deepilc.run import write_atomic
@@ -17,7 +19,8 @@ def join(store: Store, experiment: str, cells: Sequence[Cell], command: str) -> 
     """Writes `curves.csv` and `experiment.json`.
 
     Runs that earlier calls put there stay, except those that this call has under the same system,
-    parameters, variant and stage with other settings.
+    parameters, variant and stage with other settings. Several processes may join the same
+    experiment: they take turns, so that none loses what another one adds.
 
     Args:
         store: Where the runs are.
@@ -27,18 +30,26 @@ def join(store: Store, experiment: str, cells: Sequence[Cell], command: str) -> 
 
     Returns:
         The experiment's folder.
+
+    Raises:
+        UserError: A file that it reads is damaged, or one cannot be written.
     """
     folder = store.root / experiment
     folder.mkdir(parents=True, exist_ok=True)
+    with (store.root / "locks" / f"{experiment}.join").open("wb") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        _join(store, folder, cells, command)
+    return folder
+
+
+def _join(store: Store, folder: Path, cells: Sequence[Cell], command: str) -> None:
     file = folder / "experiment.json"
-    before: dict[str, Any] = {"command": "", "cells": []}
-    if file.exists():
-        before = json.loads(file.read_text())
+    before = _read(file, "remove it, and repeat the calls of its runs") if file.exists() else {}
     selected = {_key(entry): entry for entry in map(_entry, cells)}
     digests = {_group(entry): _digest(entry) for entry in selected.values()}
     kept = [
         entry
-        for entry in before["cells"]
+        for entry in before.get("cells", [])
         if _key(entry) not in selected
         and digests.get(_group(entry), _digest(entry)) == _digest(entry)
     ]
@@ -47,28 +58,47 @@ def join(store: Store, experiment: str, cells: Sequence[Cell], command: str) -> 
         curve = store.root / "cells" / f"{entry['name']}.csv"
         if not curve.exists():
             continue
-        about = json.loads(curve.with_suffix(".json").read_text())
+        again = f"remove it and {curve.name}, and the run is made again"
+        about, rows = _read(curve.with_suffix(".json"), again), read_rows(curve)
+        if not rows:
+            raise UserError(f"{curve} has no rows; remove it, and the run is made again")
         abouts.append(about)
         entries.append({**entry, "seconds": about["seconds"], "settings": about["settings"]})
         identity = [entry[column] for column in COLUMNS[:5]] + [int(entry["pilot"])]
-        curves += [
-            [*identity, *(row[column] for column in CURVE_COLUMNS)] for row in read_rows(curve)
-        ]
+        curves += [[*identity, *(row[column] for column in CURVE_COLUMNS)] for row in rows]
     finished = {entry["name"] for entry in entries}
-    earlier = [line for line in before["command"].splitlines() if kept and line != command]
+    earlier = [line for line in before.get("command", "").splitlines() if kept and line != command]
     content = {
-        "experiment": experiment,
+        "experiment": folder.name,
         "command": "\n".join([*earlier, command]),
         "revision": ", ".join(sorted({about["revision"] for about in abouts})),
-        "packages": abouts[-1]["packages"] if abouts else {},
-        "machine": abouts[-1]["machine"] if abouts else {},
+        "packages": _union([about["packages"] for about in abouts]),
+        "machine": _union([about["machine"] for about in abouts]),
         "episodes": {entry["system"]: entry["episodes"] for entry in entries},
         "missing": [e["name"] for e in selected.values() if e["name"] not in finished],
         "cells": entries,
     }
     write_atomic(folder / "curves.csv", csv_text(COLUMNS, curves))
     write_atomic(file, json.dumps(content, indent=2) + "\n")
-    return folder
+
+
+def _read(file: Path, remedy: str) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{file} is missing or damaged; {remedy}")
+    return content
+
+
+def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Values by key; those that differ between the runs, all of them in one text."""
+    union: dict[str, Any] = {}
+    for key in dict.fromkeys(key for part in parts for key in part):
+        values = list(dict.fromkeys(part[key] for part in parts if part.get(key) is not None))
+        union[key] = ", ".join(map(str, values)) if len(values) > 1 else (values or [None])[0]
+    return union
 
 
 def _entry(cell: Cell) -> dict[str, Any]:
