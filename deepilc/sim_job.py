@@ -56,7 +56,6 @@ class Job:
         seed: Seed of all stages.
         pretrain_transitions: Transitions in the nominal model (no robot time).
         finetune_transitions: Transitions with the real parameters.
-        updates_per_transition: Of fine-tuning; real transitions are dear, updates are not.
         evaluation_episodes: Fixed start states of the evaluations before and after.
         overrides: Further settings, "key=value", for all stages.
     """
@@ -64,7 +63,6 @@ class Job:
     seed: int = 0
     pretrain_transitions: int = 6_000
     finetune_transitions: int = 2_500
-    updates_per_transition: float = 4.0
     evaluation_episodes: int = 20
     overrides: tuple[str, ...] = ()
 
@@ -140,7 +138,7 @@ def _pretrain(folder: Path, job: Job, report: Callable[[str], None]) -> None:
 
 def _finetune(folder: Path, job: Job, report: Callable[[str], None]) -> None:
     report("2/3 fine-tuning over ROS 2 with the real parameters; plain SAC beside it, in process")
-    initial = RunFolder.resume(folder / "pretrain").checkpoint
+    initial = RunFolder.resume(folder / "pretrain").best
     path = folder / "finetune"
     if begun(path, "stack.yaml"):
         stack, run = up.reopen(path)
@@ -177,12 +175,12 @@ def _finetune(folder: Path, job: Job, report: Callable[[str], None]) -> None:
 def _stack_overrides(job: Job, initial: Path) -> list[str]:
     system = stacks.load(STACK).train.system
     return [
-        f"train.updates_per_transition={job.updates_per_transition}",
+        *(f"train.{key}={value}" for key, value in configuration.finetuning().items()),
         *(f"train.{override}" for override in job.overrides),
+        "train.warmup_transitions=0",  # overrides of it are for pre-training
         f"train.seed={job.seed}",
         f"train.transitions={job.finetune_transitions}",
         f"train.evaluation_interval={_interval(system, job.finetune_transitions)}",
-        "train.warmup_transitions=0",
         f"train.evaluation_episodes={job.evaluation_episodes}",
         f"nodes.learner.parameters.initial={json.dumps(str(initial))}",
     ]
