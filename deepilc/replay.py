@@ -204,8 +204,8 @@ class Replay:
         first, last = self._added, self._added + len(batch)
         slots = torch.arange(first, last, device=self.device).remainder_(self._slots)
         for name, columns in self._columns.items():
-            values = getattr(batch, name)
-            self._rows[slots, columns] = values.reshape(len(batch), -1).to(self.device)
+            values = getattr(batch, name).reshape(len(batch), columns.stop - columns.start)
+            self._rows[slots, columns] = values.to(self.device)
         self._keys[slots.cpu()] = -1
         self._follows[slots] = False
         self._added = last

@@ -50,6 +50,13 @@ def test_rows_that_were_appended_come_back_whole_and_the_oldest_give_way() -> No
     assert replay.sample(500).reward.min() >= total - 50
 
 
+def test_a_batch_without_rows_appends_nothing() -> None:
+    replay = Replay(2, 1, capacity=50)
+    replay.extend(batch_of([1.0]))
+    replay.extend(batch_of([]))  # as from rollouts of which no prediction is finite
+    assert replay.added == 1 and replay.sample(4).reward.tolist() == [1.0] * 4
+
+
 def test_appended_rows_are_never_joined() -> None:
     replay = Replay(2, 1, capacity=50)
     replay.extend(batch_of([1.0, 2.0, 3.0]))
