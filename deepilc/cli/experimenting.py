@@ -1,8 +1,9 @@
 """`experiment`: matrices of training runs."""
 
+import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -168,14 +169,14 @@ def experiment(
         _show_experiments()
         return
     request = Request(
-        systems=None if systems is None else _listed(systems),
-        parameters=_listed(parameters),
+        systems=None if systems is None else _named("--systems", systems),
+        parameters=_named("--parameters", parameters),
         seeds=None if seeds is None else _seeds(seeds),
         budget=budget,
         interval=interval,
         episodes=episodes,
         preset=preset,
-        variants=None if variants is None else _listed(variants, ";"),
+        variants=None if variants is None else _named("--variants", variants, ";"),
         settings=_settings(set_ or []),
         added=[_variant(text) for text in add or []],
     )
@@ -186,7 +187,9 @@ def experiment(
         return
     command = shlex.join(["deepilc", *sys.argv[1:]])
     try:
-        failures = run(store, name, cells, command=command, workers=workers, ray=ray)
+        failures = run(
+            store, name, cells, command=_recorded(sys.argv[1:]), workers=workers, ray=ray
+        )
     except KeyboardInterrupt:
         message = "interrupted; finished runs are kept, the others saved; go on with: "
         print(message + command, file=sys.stderr)
@@ -223,6 +226,24 @@ def _show_cells(store: "Store", cells: "list[Cell]") -> None:
 
 def _listed(text: str, separator: str = ",") -> list[str]:
     return [item.strip() for item in text.split(separator) if item.strip()]
+
+
+def _named(option: str, text: str, separator: str = ",") -> list[str]:
+    names = _listed(text, separator)
+    if not names:
+        raise UserError(f"{option} is {text!r}; name at least one, or leave {option} out")
+    return names
+
+
+def _recorded(arguments: Sequence[str]) -> str:
+    """The call for the reader: without its place, and files without folders of this machine."""
+    words, rest = ["deepilc"], iter(arguments)
+    for word in rest:
+        if word in ("--out", "--ray"):
+            next(rest, None)
+        elif not word.startswith(("--out=", "--ray=")):
+            words.append(re.sub(r"(?<![^=,\s])/[^\s,]*/", "", word))
+    return shlex.join(words)
 
 
 def _seeds(text: str) -> list[int]:

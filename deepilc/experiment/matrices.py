@@ -1,6 +1,6 @@
 """What each experiment runs: systems, budgets, variants, and the cells that follow from them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -244,7 +244,20 @@ def cells_of(name: str, request: Request) -> list[Cell]:
             variants = _chosen(experiment.variants(system, parameters), request)
             for cell in task.cells(variants):
                 cells.setdefault((cell.name, cell.variant, cell.pilot), cell)
+    _check_labels(cells.values())
     return list(cells.values())
+
+
+def _check_labels(cells: Iterable[Cell]) -> None:
+    """A line of a figure has one run per seed; a second one would hide it."""
+    lines: dict[tuple[Any, ...], str] = {}
+    for cell in cells:
+        line = (cell.system, cell.parameters, cell.variant, cell.stage, cell.seed, cell.pilot)
+        if lines.setdefault(line, cell.name) != cell.name:
+            raise UserError(
+                f"two different runs are called {cell.variant!r} ({cell.stage}, seed {cell.seed}); "
+                "give another label to what --add adds"
+            )
 
 
 def _chosen(variants: list[Variant], request: Request) -> list[Variant]:

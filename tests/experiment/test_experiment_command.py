@@ -1,5 +1,7 @@
 """`deepilc experiment` as a user calls it."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,9 @@ REQUEST = Request(["cartpole"], variants=["VG-SAC"], seeds=[0])
         (["scratch", "--seeds", "zero"], "--seeds is 'zero'"),
         (["scratch", "--seeds", "0"], "--seeds is '0'"),
         (["scratch", "--variants", "SAC;PPO"], "there is no variant 'PPO'"),
+        (["scratch", "--systems", ","], "--systems is ','"),
+        (["scratch", "--parameters", ""], "--parameters is ''"),
+        (["scratch", "--variants", ";"], "--variants is ';'"),
         (["scratch", "--set", "seeds"], "no value"),
         (["scratch", "--set", "agent.critic_hiden=3"], "did you mean 'critic_hidden'"),
         (["scratch", "--add", "no settings"], "LABEL: KEY=VALUE"),
@@ -86,3 +91,23 @@ def test_an_experiment_that_is_finished_runs_nothing(tmp_path: Path) -> None:
     rows = (store.root / "scratch" / "curves.csv").read_text().splitlines()
     assert rows[1] == "cartpole,real,SAC,scratch,1000,1,0,10,1.0,-1.000,0.500,2"
     assert [row.split(",")[4] for row in rows[1:]] == ["1000", "1001", "0"]
+
+
+@pytest.mark.parametrize("form", ["--out {}", "--out={}"])
+def test_files_for_others_hold_no_paths_of_this_machine(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "out")
+    model = tmp_path / "model.yaml"
+    model.write_text("base: nominal\n")
+    settings = ["--set", f"nominal={model}", "--ray", "10.1.2.3:6379"]
+    request = replace(REQUEST, settings={"nominal": str(model)})
+    finish(store, *cells_of("scratch", request))
+    arguments = [*ONE, *settings[:2], *form.format(store.root).split(" ")]
+    monkeypatch.setattr("sys.argv", [str(tmp_path / "bin" / "deepilc"), *arguments, *settings[2:]])
+    assert run(arguments) == 0
+    for file in ("experiment.json", "curves.csv"):
+        text = (store.root / "scratch" / file).read_text()
+        assert str(tmp_path) not in text and "10.1.2.3" not in text
+    command = json.loads((store.root / "scratch" / "experiment.json").read_text())["command"]
+    assert command == "deepilc " + " ".join(ONE) + " --set nominal=model.yaml"

@@ -168,3 +168,19 @@ def test_an_added_line_of_fine_tuning_shares_the_pre_training_that_it_leaves_alo
 def test_mistakes_are_found_before_anything_runs(request_: Request, message: str) -> None:
     with pytest.raises(UserError, match=message):
         cells_of("scratch", request_)
+
+
+@pytest.mark.parametrize(
+    ("name", "label"), [("scratch", "VG-SAC"), ("finetune", "RL pre / VG fine")]
+)
+def test_two_lines_with_one_label_are_refused(name: str, label: str) -> None:
+    """They would be one line of the figure, and one of two runs of a seed would be lost."""
+    added = [Variant(label, {"batch_size": 64})]
+    with pytest.raises(UserError, match="give another label"):
+        cells_of(name, Request(["cartpole"], seeds=[0], added=added))
+
+
+def test_pre_training_that_only_shares_its_label_is_refused() -> None:
+    added = [Variant("RL pre / other fine", {"batch_size": 64})]
+    with pytest.raises(UserError, match="'RL pre'.*give another label"):
+        cells_of("finetune", Request(["cartpole"], seeds=[0], added=added))
