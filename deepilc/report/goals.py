@@ -21,7 +21,8 @@ class Goal:
     With `level`: median transitions of `variant` until that return, at most `bound`. With
     `baseline`: its transitions over those of `variant` to the pilots' threshold, geometric mean
     over at least `systems` systems, at least `bound` and in each at least `floor`. With neither:
-    median return before any training in the world, at least `bound`.
+    median return before any training in the world, at least `bound`. Fewer runs than `seeds`
+    leave the goals about medians open.
     """
 
     experiment: str
@@ -31,6 +32,7 @@ class Goal:
     system: str = ""
     level: float | None = None
     baseline: str = ""
+    seeds: int = 5
     systems: int = 5
     floor: float | None = None
 
@@ -112,14 +114,17 @@ def _transitions(experiment: Experiment, goal: Goal, level: float) -> Outcome:
     crossings = [run.crossing(level) for run in runs]
     censored = [crossing.censored for crossing in crossings]
     transitions = [float(crossing.transitions) for crossing in crossings]
-    median = statistics.median(transitions, censored)
-    least = f"> {markdown.count(float(np.median(transitions)))}"
-    value = least if median is None else markdown.count(median)
+    median, least = statistics.median(transitions, censored), float(np.median(transitions))
+    value = f"> {markdown.count(least)}" if median is None else markdown.count(median)
+    if len(runs) < goal.seeds or (median is None and least < goal.bound):
+        met = "open"
+    else:
+        met = "yes" if median is not None and median <= goal.bound else "no"
     return Outcome(
         f"{_where(goal)}: {goal.variant}, median transitions to {level:.0f}: "
         f"≤ {markdown.count(goal.bound)}",
         f"{value}, {sum(censored)} of {len(runs)} censored",
-        "yes" if median is not None and median <= goal.bound else "no",
+        met,
     )
 
 
@@ -129,7 +134,7 @@ def _zero_shot(experiment: Experiment, goal: Goal) -> Outcome:
     return Outcome(
         f"{_where(goal)}: {goal.variant}, median zero-shot return: ≥ {goal.bound:.0f}",
         f"{median:.1f}, {len(first)} runs",
-        "yes" if median >= goal.bound else "no",
+        "open" if len(first) < goal.seeds else "yes" if median >= goal.bound else "no",
     )
 
 

@@ -38,6 +38,11 @@ EXPLANATION = """\
   the reference: the best evaluation of the pilots, unless `--reference` gives another. All variants
   face the same systems.
 - Nothing is picked: every test seed that was run is in every number."""
+ITERATIVE_LEARNING_CONTROL = """\
+- **ILC** learns one trajectory per start state and no policy. Its transitions are those per start
+  state: together it made as many times more as an evaluation has start states. Its returns are
+  those of the best rollouts so far, from the very starts that it practised on; the first rollout
+  stands at 0 transitions."""
 
 
 def write(
@@ -122,7 +127,8 @@ def write(
     if strata:
         text += ["## Scores", *figures.performance_profile(strata, target)]
         text += [markdown.score_table(rows["scores"])]
-    text += ["## How to read this", EXPLANATION]
+    ilc = "ILC" in experiment.variants
+    text += ["## How to read this", "\n".join([EXPLANATION, *[ITERATIVE_LEARNING_CONTROL] * ilc])]
     path = target / name
     write_atomic(path, "\n\n".join(text) + "\n")
     return path

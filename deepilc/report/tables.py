@@ -327,15 +327,17 @@ def normalised(
     """Per variant and world, final returns on a scale from 0 (untrained) to 1 (the reference).
 
     0 is the mean first return of the pilots, 1 the best mean return of any of their evaluations
-    or the given reference. Worlds without such a scale are left out, and so are variants that lack
-    one of the other worlds: all have to face the same.
+    or the given reference. Worlds without such a scale are left out (also those where the pilots
+    gained nothing by their end), and so are variants that lack one of the other worlds: all have to
+    face the same.
     """
     scales: dict[World, tuple[float, float]] = {}
     for world in experiment.worlds:
         if pilots := experiment.pilots(world):
             best = statistics.reference_return([run.curve for run in pilots])
             low, high = _mean_end(pilots, 0), references.get(world, best)
-            if high > low:
+            learned = _mean_end(pilots, -1) > low  # else chance alone makes the best differ
+            if high > low and (learned or world in references):
                 scales[world] = low, high
     result: dict[str, list[np.ndarray]] = {}
     for variant in experiment.variants if scales else ():

@@ -29,14 +29,25 @@ def test_median_transitions_to_a_level(judge, bound, met) -> None:
         *rows("VG-SAC", 1, [0, 10, 80]),
         *rows("VG-SAC", 2, [0, 10, 70]),
     ]
-    goal = Goal("scratch", "real", "VG-SAC", bound, "cartpole", level=75.0)
+    goal = Goal("scratch", "real", "VG-SAC", bound, "cartpole", level=75.0, seeds=3)
     assert judge(goal, lines) == [("200, 1 of 3 censored", met)]
 
 
-def test_a_median_that_was_not_reached_meets_nothing(judge) -> None:
+@pytest.mark.parametrize(("bound", "met"), [(100, "no"), (101, "open")])
+def test_a_median_that_was_not_reached_fails_a_goal_that_the_runs_could_have_met(
+    judge, bound, met
+) -> None:
     lines = [*rows("VG-SAC", 0, [0, 80]), *rows("VG-SAC", 1, [0, 9]), *rows("VG-SAC", 2, [0, 9])]
-    goal = Goal("scratch", "real", "VG-SAC", 1e6, "cartpole", level=75.0)
-    assert judge(goal, lines) == [("> 100, 2 of 3 censored", "no")]
+    goal = Goal("scratch", "real", "VG-SAC", bound, "cartpole", level=75.0, seeds=3)
+    assert judge(goal, lines) == [("> 100, 2 of 3 censored", met)]
+
+
+def test_too_few_seeds_leave_goals_about_medians_open(judge) -> None:
+    lines = [*rows("VG-SAC", 0, [80, 80]), *rows("VG-SAC", 1, [80, 80])]
+    level = Goal("scratch", "real", "VG-SAC", 100, "cartpole", level=75.0, seeds=3)
+    assert judge(level, lines) == [("0, 0 of 2 censored", "open")]
+    zero_shot = Goal("scratch", "real", "VG-SAC", 70, "cartpole", seeds=3)
+    assert judge(zero_shot, lines) == [("80.0, 2 runs", "open")]
 
 
 @pytest.mark.parametrize(("bound", "met"), [(60.0, "yes"), (61.0, "no")])
@@ -46,7 +57,7 @@ def test_zero_shot_is_the_median_over_seeds_of_the_first_return(judge, bound, me
         for seed, first in enumerate((60, 10, 99))
         for line in rows("VG", seed, [first, 500], stage="finetune")
     ]
-    goal = Goal("scratch", "real", "VG", bound, "cartpole")
+    goal = Goal("scratch", "real", "VG", bound, "cartpole", seeds=3)
     assert judge(goal, lines) == [("60.0, 3 runs", met)]
 
 

@@ -135,6 +135,20 @@ def test_pilots_that_gain_nothing_fix_no_threshold(tmp_path) -> None:
     assert "gained nothing (10 to 10)" in text
 
 
+def test_pilots_that_gain_nothing_scale_no_scores(tmp_path) -> None:
+    # the best of a flat curve is chance: one of 10.1 would make 20 a score of 100
+    flat = [line for seed in (1000, 1001) for line in rows("SAC", seed, [10, 10.1, 9])]
+    folder = write(tmp_path / "x", [*flat, *rows("VG-SAC", 0, [10, 20, 20])])
+    assert "## Scores" not in report(folder)
+    assert "## Scores" in report(folder, "--reference", "cartpole:real:20")
+
+
+def test_what_counts_as_a_transition_of_ilc_is_said_where_it_was_run(tmp_path) -> None:
+    assert "per start state" not in report(write(tmp_path / "x", lines()))
+    folder = write(tmp_path / "y", [*lines(), *rows("ILC", 0, [10, 100])])
+    assert "Its transitions are those per start\n  state" in report(folder)
+
+
 def test_systems_are_averaged_at_the_pilots_thresholds(tmp_path) -> None:
     folder = write(tmp_path / "x", [*lines(), *lines("acrobot")])
     text = report(folder, "--level", "acrobot:real:20")
