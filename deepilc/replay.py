@@ -242,7 +242,8 @@ class Replay:
             [R_s R_a] = (r_s, r_a)_0 + sum_{i>0} gamma^i r_s,i A_{i-1} ... A_1 [A_0 B_0]
 
         `next_state` and `terminated` are those of the last step, `discount` is gamma^k and `valid`
-        the product. A chain with Jacobians ends before the first row without one.
+        the product. A chain with Jacobians ends before the first row without one. R holds no
+        entropy: of a chain's actions only the one at its end, which the policy chooses, earns it.
         """
         reward, gradient, valid = batch.reward.clone(), batch.reward_gradient, batch.valid
         next_state, terminated, jacobian = batch.next_state, batch.terminated, batch.jacobian

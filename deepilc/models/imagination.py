@@ -196,8 +196,8 @@ class Imagination:
     # --- reporting and checkpoints ----------------------------------------------------------
 
     def metrics(self) -> dict[str, float]:
-        """Errors on held-out rows at the last fit, in typical sizes; NaN before it."""
-        if not self._settings.residual:
+        """Errors on held-out rows at the last fit, in typical sizes; nothing before a fit."""
+        if not self._fitted_at:
             return {}
         return {"nominal_error": self._fit.before, "corrected_error": self._fit.after}
 

@@ -226,6 +226,21 @@ def test_half_of_a_batch_is_synthetic_once_the_residual_is_fitted() -> None:
     assert counts(60) == [True] * 16 + [False] * 16
 
 
+def test_errors_of_the_model_are_reported_from_the_first_fit_on() -> None:
+    learner = Learner(small(model=EVERYTHING), "run")
+    rows = recorded(learner.config, 70)
+    for joined in rows[:40]:
+        learner.add(joined)
+    learner.update()
+    assert "nominal_error" not in learner.metrics(), "a fit needs 60 rows"
+    for joined in rows[40:]:
+        learner.add(joined)
+    while learner.updates_due > 0:
+        learner.update()
+    metrics = learner.metrics()
+    assert 0.0 < metrics["corrected_error"] <= metrics["nominal_error"]
+
+
 def test_misspelt_and_senseless_settings_are_refused() -> None:
     with pytest.raises(UserError, match="did you mean 'residual'"):
         small(model={"residul": True})
