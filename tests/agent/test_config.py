@@ -6,6 +6,7 @@ import sys
 import pytest
 from pydantic import ValidationError
 
+from deepilc import config as configuration
 from deepilc.agent import PRESETS, AgentConfig, preset
 from deepilc.errors import UserError
 
@@ -29,6 +30,18 @@ def test_published_preset_departs_from_the_paper_where_the_code_does():
     assert published.critic_hidden == 256
     assert published.target_gradient == "constant_action"
     assert published.masked_rows == "zeros" and published.median_update == "per_critic"
+
+
+@pytest.mark.parametrize("name", ["paper", "published"])
+def test_presets_bring_the_schedule_of_section_5_2_and_own_settings_win(name):
+    config = configuration.resolve({"preset": name})
+    assert (config.updates_per_transition, config.batch_size) == (1.0, 256)
+    assert config.warmup_transitions == 1000
+    assert config.agent == preset(name) and config.agent.critics == 2
+    assert config.agent.target_steps == 1 and not config.model.residual
+    assert config.model.synthetic_share == config.model.gate == 0.0
+    changed = configuration.resolve({"preset": name, "warmup_transitions": 0})
+    assert (changed.warmup_transitions, changed.updates_per_transition) == (0, 1.0)
 
 
 def test_unknown_preset_names_the_allowed_ones():
