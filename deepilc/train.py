@@ -120,13 +120,13 @@ def train(
                 episode = ended
             while learner.updates_due > 0:
                 learner.update()
+            if ended is not None and ended.mode == "eval":
+                keeper.judge(ended.episode_return)  # before the checkpoint that knows of it
             if learner.block_complete:
                 if keeper.close_block():
                     policy = Policy.load(learner.policy, system)
                 progress(keeper.status(episode))
                 episode = None
-            if ended is not None and ended.mode == "eval":
-                keeper.judge(ended.episode_return)
         keeper.save()
     return learner
 

@@ -192,6 +192,22 @@ def test_a_run_ends_when_its_patience_is_at_an_end(tmp_path: Path) -> None:
     assert (run.path / "episodes.csv").read_bytes() == before, "nothing is left to do"
 
 
+def test_best_networks_that_could_not_be_written_are_written_on_resume(tmp_path: Path) -> None:
+    # nothing moves, so that the first evaluation stays the best; a checkpoint after every episode
+    still = {**SMALL["agent"], "actor_learning_rate": 1e-30, "critic_learning_rate": 1e-30}  # type: ignore[dict-item]
+    plan = {"transitions": 100, "evaluation_interval": 100, "checkpoint_interval": 1}
+    config = small(**plan, agent=still)
+    run = run_folder(tmp_path / "run", config)
+    in_the_way = run.best.with_name(f".{run.best.name}.tmp")
+    in_the_way.mkdir()
+    with pytest.raises(UserError, match="best.safetensors"):
+        train(config, run)
+    in_the_way.rmdir()
+    train(config, run, resume=run.has_checkpoint)
+    run.close()
+    assert run.best.exists()
+
+
 def test_networks_alone_cannot_be_resumed_from(uninterrupted: RunFolder) -> None:
     with pytest.raises(UserError, match=r"networks only.*finetune --from"):
         Learner.resume(uninterrupted.best)
