@@ -86,7 +86,8 @@ def crossings(experiment: Experiment, levels: Sequence[Level], folder: Path) -> 
         panel.set_yticks(range(len(variants)), variants)
         panel.set_ylim(len(variants) - 0.4, -0.6)
         _finish(panel)
-        panel.set_xlim(-0.04 * panel.dataLim.x1, 1.08 * panel.dataLim.x1)
+        right = max(panel.dataLim.x1, 1.0)  # all runs may have been there at once
+        panel.set_xlim(-0.04 * right, 1.08 * right)
         panel.grid(axis="y", visible=False)
         panel.tick_params(axis="y", length=0)
     marks: dict[str, dict[str, Any]] = {

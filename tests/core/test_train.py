@@ -200,7 +200,7 @@ def test_best_networks_that_could_not_be_written_are_written_on_resume(tmp_path:
     run = run_folder(tmp_path / "run", config)
     in_the_way = run.best.with_name(f".{run.best.name}.tmp")
     in_the_way.mkdir()
-    with pytest.raises(UserError, match="best.safetensors"):
+    with pytest.raises(UserError, match=r"best\.safetensors"):
         train(config, run)
     in_the_way.rmdir()
     train(config, run, resume=run.has_checkpoint)

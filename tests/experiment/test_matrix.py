@@ -182,5 +182,5 @@ def test_two_lines_with_one_label_are_refused(name: str, label: str) -> None:
 
 def test_pre_training_that_only_shares_its_label_is_refused() -> None:
     added = [Variant("RL pre / other fine", {"batch_size": 64})]
-    with pytest.raises(UserError, match="'RL pre'.*give another label"):
+    with pytest.raises(UserError, match=r"'RL pre'.*give another label"):
         cells_of("finetune", Request(["cartpole"], seeds=[0], added=added))

@@ -174,6 +174,12 @@ def test_a_run_that_is_there_at_once_is_shown_and_bounds_the_ratio(tmp_path) -> 
     assert (folder / "pretraining.png").exists()
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_level_that_all_runs_had_at_once_is_drawn(tmp_path) -> None:
+    folder = write(tmp_path / "x", [*pilots(), *rows("VG-SAC", 0, [100, 120])])
+    assert row(report(folder), "VG-SAC")[:2] == ["0", "0 of 1"]
+
+
 def test_runs_with_unequal_evaluations_are_all_counted(tmp_path) -> None:
     found = [*pilots(), *rows("SAC", 0, [10, 50, 100, 110]), *rows("SAC", 1, [10, 110])]
     found += rows("SAC", 2, [10, 20, 30, 40, 50, 100], interval=50)

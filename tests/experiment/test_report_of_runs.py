@@ -1,0 +1,79 @@
+"""One small cell of the table from the command to the report: every number is from its files."""
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepilc.cli.app import run
+from tests.experiment.small import SETTINGS
+
+CALL = [
+    *("experiment", "scratch", "--systems", "rexquadrotor", "--variants", "VG-SAC"),
+    *("--seeds", "1", "--budget", "300", "--interval", "100", "--episodes", "2"),
+    *(word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")),
+]
+
+
+def evaluations(folder: Path) -> tuple[list[int], list[float]]:
+    """Transitions and mean returns, from the episodes that the run itself wrote."""
+    with open(folder / "episodes.csv", newline="") as file:
+        episodes = [row for row in csv.DictReader(file) if row["mode"] == "eval"]
+    pairs = list(zip(episodes[::2], episodes[1::2], strict=True))
+    returns = [(float(one["return"]) + float(two["return"])) / 2 for one, two in pairs]
+    return [int(one["transitions"]) for one, _ in pairs], returns
+
+
+def line(text: str, after: str) -> list[str]:
+    """Cells of the first row about VG-SAC after a heading."""
+    found = re.search(r"^\| VG-SAC \|(.*)\|$", text[text.index(after) :], re.M)
+    assert found, text
+    return [cell.strip() for cell in found.group(1).split("|")]
+
+
+def test_a_small_cell_runs_and_its_report_is_built_from_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = [*CALL, "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["deepilc", *call])
+    assert run(call) == 0
+    folder = tmp_path / "scratch"
+    (own,) = tmp_path.glob("runs/rexquadrotor-real-scratch-VG-SAC-0-*")
+    transitions, returns = evaluations(own)
+    best = int(np.argmax(returns))
+    level = round(returns[best] - 0.1, 1)  # reached at the best evaluation, by a margin
+    reached_at = next(at for at, value in zip(transitions, returns, strict=True) if value >= level)
+
+    given = ["--level", f"rexquadrotor:real:{level}"]
+    heading = f"return {level}\n\nLevel: given"
+    assert run(["report", str(folder), *given]) == 0
+    text = (folder / "report.md").read_text()
+    assert line(text, heading)[:2] == [str(reached_at), "0 of 1"]
+    assert float(line(text, "## Returns")[-1]) == pytest.approx(returns[-1], abs=0.06)
+    assert str(tmp_path) not in text
+
+    pilots = [evaluations(path)[1] for path in tmp_path.glob("runs/*-scratch-SAC-100[01]-*")]
+    assert len(pilots) == 2
+    first, last = np.mean([pilot[0] for pilot in pilots]), np.mean([pilot[-1] for pilot in pilots])
+    threshold = re.search(r"`real`: return (\S+)\n\nLevel: 90 %", text)
+    if last > first:
+        assert threshold is not None
+        assert float(threshold[1]) == pytest.approx(first + 0.9 * (last - first), abs=0.06)
+    else:
+        assert threshold is None and "gained nothing" in text
+
+    # the file is all that it knows: with lower returns in it, the level was not reached
+    curves = folder / "curves.csv"
+    rows = list(csv.DictReader(curves.read_text().splitlines()))
+    with curves.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        for row in rows:
+            lower = float(row["return"]) - (1000.0 if row["variant"] == "VG-SAC" else 0.0)
+            writer.writerow({**row, "return": f"{lower:.3f}"})
+    assert run(["report", str(folder), *given]) == 0
+    text = (folder / "report.md").read_text()
+    assert line(text, heading)[1] == "1 of 1"
+    assert float(line(text, "## Returns")[-1]) == pytest.approx(returns[-1] - 1000.0, abs=0.06)
