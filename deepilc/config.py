@@ -28,16 +28,16 @@ from sims import parameter_file, registry
 
 Count = Annotated[int, Field(ge=0)]
 
-_AS_PUBLISHED = {"updates_per_transition": 1.0, "batch_size": 256, "warmup_transitions": 1_000}
+_AS_PUBLISHED = {
+    "updates_per_transition": 1.0,
+    "batch_size": 256,
+    "warmup_transitions": 1_000,
+    "policy_interval": 1,
+}
 PRESET_SCHEDULES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"paper": _AS_PUBLISHED, "published": _AS_PUBLISHED}
 )
 """What a preset changes beside the settings of the agent; the run's own settings win."""
-
-PRETRAINING: Mapping[str, Any] = MappingProxyType(
-    {"randomise": 0.15, "updates_per_transition": 1.0}
-)
-"""Where transitions cost no robot time, new ones teach more than many updates on the same ones."""
 
 
 class TrainConfig(BaseModel):
@@ -141,6 +141,11 @@ class TrainConfig(BaseModel):
                 f"evaluation_interval is {self.evaluation_interval}; it must be 0 or at least one "
                 f"episode ({system.horizon})"
             )
+        if self.model.residual and self.model.refit_interval >= self.replay_capacity:
+            raise ValueError(
+                f"model.refit_interval is {self.model.refit_interval}; it must be below "
+                f"replay_capacity ({self.replay_capacity}), or the residual is never fitted"
+            )
         if self.replay_capacity < self.batch_size:
             raise ValueError(
                 f"replay_capacity is {self.replay_capacity}, but must hold at least one batch "
@@ -201,14 +206,25 @@ def load(
     return resolve(values)
 
 
+def pretraining(preset_name: str | None = None) -> dict[str, Any]:
+    """What training in the nominal model changes: new transitions are free there and teach more.
+
+    Args:
+        preset_name: Preset of the run. `paper` and `published` do not redraw parameters.
+    """
+    schedule = PRESET_SCHEDULES.get(preset_name or "default")
+    return {"randomise": 0.15, "updates_per_transition": 1.0} if schedule is None else {}
+
+
 def finetuning(preset_name: str | None = None) -> dict[str, Any]:
     """What fine-tuning changes: a trained policy acts at once, and few rows bear few updates.
 
     Args:
-        preset_name: Preset of the run, whose schedule holds but for the random phase.
+        preset_name: Preset of the run; its schedule holds, but for the random phase.
     """
-    schedule = PRESET_SCHEDULES.get(preset_name or "default", {})
-    return {"updates_per_transition": 2.0, **schedule, "warmup_transitions": 0}
+    schedule = PRESET_SCHEDULES.get(preset_name or "default")
+    updates = {"updates_per_transition": 2.0} if schedule is None else {}
+    return {**updates, "warmup_transitions": 0}
 
 
 def resolve(values: dict[str, Any]) -> TrainConfig:

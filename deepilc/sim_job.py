@@ -120,7 +120,7 @@ def _pretrain_config(job: Job) -> TrainConfig:
         base={
             "system": system,
             "parameters": "nominal",
-            **configuration.PRETRAINING,
+            **configuration.pretraining(),
             "evaluation_episodes": 5,
             "evaluation_interval": _interval(system, job.pretrain_transitions),
         },

@@ -104,9 +104,9 @@ def pretrain(
         _refuse_settings(given, preset, config, set_, out)
         _resume(resume)
         return
-    from deepilc.config import PRETRAINING
+    from deepilc.config import pretraining
 
-    base = {"parameters": "nominal", **PRETRAINING}
+    base = {"parameters": "nominal", **pretraining(preset)}
     _start("pretrain", given, preset, config, set_, out, base=base)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from deepilc.config import PRETRAINING, finetuning
+from deepilc.config import finetuning, pretraining
 from deepilc.errors import UserError, suggestion
 from deepilc.experiment.cell import FOLDER, Cell, Stage, Trainer
 from sims import registry
@@ -325,7 +325,7 @@ class _Task:
             parameters = registry.get(self.system).nominal_name(parameters)
             plan["transitions"] = budget.pretrain
             plan["evaluation_interval"] = budget.pretrain_interval
-            settings |= {**PRETRAINING, "patience": budget.patience}
+            settings["patience"] = budget.patience
         if stage == "finetune":
             plan["transitions"] = budget.finetune
             plan["evaluation_interval"] = budget.finetune_interval
@@ -341,6 +341,8 @@ class _Task:
         if preset == "paper":
             settings |= PAPER_SETTINGS.get((self.name, None), {})
             settings |= PAPER_SETTINGS.get((self.name, stage), {})
+        if stage == "pretrain":
+            settings |= pretraining(preset)
         if stage == "finetune":
             settings |= finetuning(preset)
         settings |= general | own
