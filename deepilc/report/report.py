@@ -42,7 +42,7 @@ ITERATIVE_LEARNING_CONTROL = """\
 - **ILC** learns one trajectory per start state and no policy. Its transitions are those per start
   state: together it made as many times more as an evaluation has start states. Its returns are
   those of the best rollouts so far, from the very starts that it practised on; the first rollout
-  stands at 0 transitions."""
+  stands at 0 transitions. So there are no ratios with it."""
 
 
 def write(

@@ -237,7 +237,10 @@ def _reached(level: Level, variant: str, runs: Sequence[Run]) -> Reached:
 def ratios(
     experiment: Experiment, all_levels: Iterable[Level], against: Sequence[str]
 ) -> list[Ratio]:
-    """One row per level, baseline and variant, over the seeds that both have."""
+    """One row per level, baseline and variant, over the seeds that both have.
+
+    ILC is left out: it counts transitions per start state, not those of one policy for all.
+    """
     rows = []
     for level in all_levels:
         by_seed = {
@@ -246,6 +249,7 @@ def ratios(
                 for run in experiment.tests(level.world, variant)
             }
             for variant in experiment.variants
+            if variant != "ILC"
         }
         for baseline in against:
             for variant, fast in by_seed.items():

@@ -147,6 +147,8 @@ def test_what_counts_as_a_transition_of_ilc_is_said_where_it_was_run(tmp_path) -
     assert "per start state" not in report(write(tmp_path / "x", lines()))
     folder = write(tmp_path / "y", [*lines(), *rows("ILC", 0, [10, 100])])
     assert "Its transitions are those per start\n  state" in report(folder)
+    assert {row["variant"] for row in table(folder, "transitions")} > {"ILC"}
+    assert "ILC" not in {row["variant"] for row in table(folder, "ratios")}, "it has no such count"
 
 
 def test_systems_are_averaged_at_the_pilots_thresholds(tmp_path) -> None:
