@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 FORCE = 40.0  # N
 COST = np.array([0.02, 0.2, 0.001, 0.001])  # per square of the deviation from standing at x = 0
-FLOOR = -10.0  # lowest reward: that of a standing pole 23.45 m from the middle
+FLOOR = -2.0  # lowest reward: that of a pole that hangs still 7.2 m from the middle
+ENDS_BELOW = -10.0  # reward below which the published task ends: a standing pole 23.45 m away
 
 
 @dataclass(frozen=True)
@@ -128,18 +129,19 @@ class Cartpole(SwingUp):
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """1 - cost, with a floor or, as published, an end where it is below -10.
 
-        No step earns less than the floor, so running far away is no worse than hanging about. What
-        would pay is a next state that is not finite, which earns the floor once and ends the
-        episode; actions within their bounds have never led to one. Below the floor the derivatives
-        are 0.
+        No step earns less than the floor, so running far away is no worse than hanging about. Were
+        it at -10, one episode that runs away would have values of -1000 beside 100 for success, and
+        critics would spend their precision on those. What would pay is a next state that is not
+        finite, which earns the floor once and ends the episode; actions within their bounds have
+        never led to one. Below the floor the derivatives are 0.
         """
         deviation = np.array(next_state)
         deviation[..., 1] = angles.wrap(next_state[..., 1], 0.0) - np.pi
         value = 1.0 - np.add.reduce(COST * np.square(deviation), axis=-1)
         slope = -2.0 * COST * deviation
-        low = value < FLOOR
         if published_ends:
-            return value, slope, low
+            return value, slope, value < ENDS_BELOW
+        low = value < FLOOR
         if low.any():
             value, slope = np.maximum(value, FLOOR), np.where(low[..., None], 0.0, slope)
         return value, slope, np.zeros_like(low)

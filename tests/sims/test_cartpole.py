@@ -175,7 +175,7 @@ def test_reward_by_hand(system):
     assert reward(0.0, 0.0, 0.0, 0.0) == pytest.approx(1.0 - 0.2 * np.pi**2)
     assert reward(0.0, TURN + np.pi + 1.0, 0.0, 0.0) == pytest.approx(0.8)
     assert reward(-2.0, np.pi - 1.0, 3.0, -4.0) == pytest.approx(1 - 0.08 - 0.2 - 0.009 - 0.016)
-    assert reward(30.0, np.pi, 0.0, 0.0) == -10.0
+    assert reward(30.0, np.pi, 0.0, 0.0) == -2.0
     published = system.parameters("published")
     assert reward(30.0, np.pi, 0.0, 0.0, parameters=published) == pytest.approx(-17.0)
 
@@ -184,14 +184,14 @@ def test_leaving_the_rail_neither_ends_the_episode_nor_pays(system):
     away = np.array([500.0, 1.0, 80.0, 90.0], np.float32)
     action = np.array([40.0], np.float32)
     assert not system.terminated(away, action, away)
-    assert system.reward(away, action, away) == -10.0
+    assert system.reward(away, action, away) == -2.0
     by_state, by_action = system.reward_gradient(away, action, away)
     assert not by_state.any() and not by_action.any()
     for bad in (np.nan, np.inf):
         broken = away.copy()
         broken[2] = bad
         assert system.terminated(away, action, broken)
-        assert system.reward(away, action, broken) == -10.0  # never better than to stay
+        assert system.reward(away, action, broken) == -2.0  # never better than to stay
         assert not system.reward_gradient(away, action, broken)[0].any()
 
 
@@ -214,7 +214,7 @@ def test_the_time_limit_truncates(system):
     env.reset(seed=1)
     for step in range(1, 101):
         _, reward, terminated, truncated, _ = env.step(np.array([40.0], np.float32))
-        assert not terminated and reward >= -10.0
+        assert not terminated and reward >= -2.0
         assert truncated == (step == 100)
 
 
