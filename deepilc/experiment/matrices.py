@@ -32,7 +32,7 @@ class Budget:
         patience: Evaluations of pre-training without a better one that end it.
     """
 
-    scratch: int = 3_000
+    scratch: int = 5_000
     interval: int = 250
     episodes: int = 20
     seeds: int = 5
@@ -46,7 +46,7 @@ class Budget:
 _CONTACT = Budget(6_000, 1_000, 5, 3, 4_000, 1_000, 15_000, 3_000, 3)
 BUDGETS: Mapping[str, Budget] = MappingProxyType(
     {
-        "cartpole": Budget(scratch=4_000),
+        "cartpole": Budget(),
         "acrobot": Budget(),
         "rexquadrotor": Budget(),
         "airplane": Budget(),
