@@ -1,4 +1,4 @@
-"""The same cells as tasks of Ray, where it is installed."""
+"""The same cells as tasks of Ray."""
 
 import dataclasses
 import subprocess
@@ -25,7 +25,6 @@ def test_without_ray_the_user_is_told_what_to_install(
 
 @pytest.mark.slow
 def test_a_cluster_gives_the_curves_that_this_machine_gives(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
     fine = dataclasses.replace(FINE, budget=100)
     here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
     assert run(here, "small", [PRE, fine], command="small") == {}
