@@ -52,7 +52,7 @@ times.csv      seconds of work until the end of each episode, over all resumptio
 metrics.csv    losses, coefficients, entropy and speed against transitions
 tensorboard/   the same numbers: `tensorboard --logdir .`
 checkpoints/   latest.safetensors holds everything needed to go on; the one before it is .previous;
-               best.safetensors holds the networks of the evaluation with the highest mean return
+               best.safetensors (runs in one process) the networks of the best evaluation
 policies/      exported policies (ONNX, inputs observation and noise); latest.onnx is the newest,
                best.onnx that of the best evaluation
 *.png, *.gif   plots and renderings
@@ -195,6 +195,11 @@ class RunFolder:
     def best(self) -> Path:
         """Networks of the evaluation with the highest mean return; runs over ROS 2 have none."""
         return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def networks(self) -> Path:
+        """What fine-tuning starts from: the best networks, else the newest checkpoint."""
+        return self.best if self.best.exists() else self.checkpoint
 
     @property
     def has_checkpoint(self) -> bool:

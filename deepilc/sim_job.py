@@ -138,7 +138,7 @@ def _pretrain(folder: Path, job: Job, report: Callable[[str], None]) -> None:
 
 def _finetune(folder: Path, job: Job, report: Callable[[str], None]) -> None:
     report("2/3 fine-tuning over ROS 2 with the real parameters; plain SAC beside it, in process")
-    initial = RunFolder.resume(folder / "pretrain").best
+    initial = RunFolder.resume(folder / "pretrain").networks
     path = folder / "finetune"
     if begun(path, "stack.yaml"):
         stack, run = up.reopen(path)

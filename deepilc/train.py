@@ -150,6 +150,7 @@ class Keeper:
             for row in read_rows(run.path / "episodes.csv")
             if row["mode"] == "eval"
         ]
+        self._since_best = self._evaluations_since_best()
 
     def publish(self) -> None:
         """Writes the newest policy to the folder; the first of a run is kept beside the newest."""
@@ -180,8 +181,9 @@ class Keeper:
         No update comes between the episodes of an evaluation, so the networks are those that flew.
         """
         self._returns.append(episode_return)
+        self._since_best = self._evaluations_since_best()
         complete = len(self._returns) % self._learner.config.evaluation_episodes == 0
-        if complete and self._evaluations_since_best == 0:
+        if complete and self._since_best == 0:
             self._learner.save_networks(self._run.best)
             write_atomic(self._run.policy.with_name("best.onnx"), self._learner.policy)
 
@@ -189,9 +191,8 @@ class Keeper:
     def out_of_patience(self) -> bool:
         """Whether the last `patience` evaluations were no better than one before."""
         patience = self._learner.config.patience
-        return 0 < patience <= self._evaluations_since_best
+        return 0 < patience <= self._since_best
 
-    @property
     def _evaluations_since_best(self) -> int:
         """Complete evaluations after the one with the highest mean return (the earliest such)."""
         episodes = self._learner.config.evaluation_episodes

@@ -341,10 +341,7 @@ def _checkpoint(source: Path) -> Path:
 
     if not source.exists():
         raise UserError(f"nothing at {source}; give a run folder or a .safetensors checkpoint")
-    if not source.is_dir():
-        return source
-    run = RunFolder.resume(source)
-    return run.best if run.best.exists() else run.checkpoint
+    return RunFolder.resume(source).networks if source.is_dir() else source
 
 
 def _settings_of(checkpoint: Path, preset: str | None, system: str | None) -> dict[str, Any]:

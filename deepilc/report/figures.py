@@ -78,15 +78,16 @@ def crossings(experiment: Experiment, levels: Sequence[Level], folder: Path) -> 
     height = 0.9 + 0.36 * len(variants)
     figure, axes = _grid(len(levels), height, "Training transitions to a return", sharey=True)
     for panel, level in zip(axes, levels, strict=False):
+        right = 1.0  # the longest run: as far as one could have got there
         for row, variant in enumerate(variants):
             if runs := experiment.tests(level.world, variant):
                 _one_crossing(panel, row, runs, level.value, _look(row)[0])
+                right = max(right, *(float(run.transitions[-1]) for run in runs))
         name = f"{level.system}, {level.parameters}: {level.value:.0f}"
         panel.set_title(name, loc="left", fontsize=10.5)
         panel.set_yticks(range(len(variants)), variants)
         panel.set_ylim(len(variants) - 0.4, -0.6)
         _finish(panel)
-        right = max(panel.dataLim.x1, 1.0)  # all runs may have been there at once
         panel.set_xlim(-0.04 * right, 1.08 * right)
         panel.grid(axis="y", visible=False)
         panel.tick_params(axis="y", length=0)
