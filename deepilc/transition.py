@@ -74,6 +74,8 @@ class Transition:
         dt: Measured length of the period in seconds.
         policy_version: Version of the policy that answered (0: none).
         action_latency: Seconds from observation to accepted action, on the bridge's clock.
+        robot: Name of the robot; empty in simulation.
+        excluded: Why nothing may be learned from it (such as an irregular period); empty if it may.
     """
 
     number: int
@@ -93,6 +95,8 @@ class Transition:
     dt: float
     policy_version: int
     action_latency: float = 0.0
+    robot: str = ""
+    excluded: str = ""
 
     @property
     def ends_episode(self) -> bool:
@@ -102,4 +106,4 @@ class Transition:
     @property
     def trains(self) -> bool:
         """Whether the learner learns from it."""
-        return self.mode is not Mode.EVAL
+        return self.mode is not Mode.EVAL and not self.excluded

@@ -315,6 +315,8 @@ class BridgeNode(LifecycleNode):
             resent=counters["observations resent"],
             action_latency_p50=drive.latency(50.0),
             action_latency_p99=drive.latency(99.0),
+            action_delay_p50=float("nan"),
+            action_delay_p99=float("nan"),
             reason=drive.reason,
         )
         if episode is not None:

@@ -94,6 +94,7 @@ def write_transition(
     """For the wire."""
     message = TransitionMsg(
         run=run,
+        robot=transition.robot,
         number=transition.number,
         episode=transition.episode,
         step=transition.step,
@@ -113,6 +114,7 @@ def write_transition(
         guard_reason=transition.guard_reason,
         dt=transition.dt,
         action_latency=transition.action_latency,
+        excluded=transition.excluded,
     )
     message.header.stamp = stamp
     return message
@@ -143,6 +145,8 @@ def read_transition(message: TransitionMsg, system: System) -> Transition:
         dt=message.dt,
         policy_version=message.policy_version,
         action_latency=message.action_latency,
+        robot=message.robot,
+        excluded=message.excluded,
     )
 
 

@@ -88,7 +88,7 @@ class JacobianServer(Node):
             n,
         ]:
             self._counters["transitions rejected: wrong size"] += 1
-        elif message.mode != Transition.EVAL:  # never learned from
+        elif message.mode != Transition.EVAL and not message.excluded:  # else never learned from
             if len(self._queue) >= self._values["queue"]:
                 self._queue.popleft()
                 self._counters["transitions dropped: queue full"] += 1
