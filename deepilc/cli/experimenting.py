@@ -22,6 +22,9 @@ PANEL = "Compare"
 MATRIX_PANEL = "Which runs"
 PLACE_PANEL = "Where they run"
 
+NOT_RECORDED = ("--out", "--ray", "--known", "--workers")
+"""Options that say where and how runs are made, not which."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command of this file."""
@@ -125,6 +128,16 @@ def experiment(
             rich_help_panel=PLACE_PANEL,
         ),
     ] = Path("runs/experiments"),
+    known: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A kept experiment, e.g. results/scratch: its runs are taken over instead of made "
+            "again. May be repeated.",
+            rich_help_panel=PLACE_PANEL,
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -161,6 +174,7 @@ def experiment(
 
         deepilc experiment ablation --list
     """
+    from deepilc.experiment.known import adopt
     from deepilc.experiment.matrices import Request, cells_of
     from deepilc.experiment.run import run
     from deepilc.experiment.store import Store
@@ -182,6 +196,8 @@ def experiment(
     )
     cells = cells_of(name, request)
     store = Store(out)
+    for folder in known or []:
+        typer.echo(f"{adopt(store, folder)} runs taken over from {folder}")
     if list_:
         _show_cells(store, cells)
         return
@@ -239,9 +255,9 @@ def _recorded(arguments: Sequence[str]) -> str:
     """The call for the reader: without its place, and files without folders of this machine."""
     words, rest = ["deepilc"], iter(arguments)
     for word in rest:
-        if word in ("--out", "--ray"):
+        if word in NOT_RECORDED:
             next(rest, None)
-        elif not word.startswith(("--out=", "--ray=")):
+        elif not word.startswith(tuple(f"{option}=" for option in NOT_RECORDED)):
             words.append(re.sub(r"(?<![^=,\s])/[^\s,]*/", "", word))
     return shlex.join(words)
 

@@ -71,7 +71,9 @@ def _join(store: Store, folder: Path, cells: Sequence[Cell], command: str) -> No
     content = {
         "experiment": folder.name,
         "command": "\n".join([*earlier, command]),
-        "revision": ", ".join(sorted({about["revision"] for about in abouts})),
+        "revision": ", ".join(
+            sorted({one for about in abouts for one in about["revision"].split(", ")})
+        ),
         "packages": _union([about["packages"] for about in abouts]),
         "machine": _union([about["machine"] for about in abouts]),
         "episodes": {entry["system"]: entry["episodes"] for entry in entries},
@@ -96,7 +98,10 @@ def _union(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Values by key; those that differ between the runs, all of them in one text."""
     union: dict[str, Any] = {}
     for key in dict.fromkeys(key for part in parts for key in part):
-        values = list(dict.fromkeys(part[key] for part in parts if part.get(key) is not None))
+        given = [part[key] for part in parts if part.get(key) is not None]
+        # a part may be a union itself (`known`)
+        each = [one for v in given for one in (v.split(", ") if isinstance(v, str) else [v])]
+        values = list(dict.fromkeys(each))
         union[key] = ", ".join(map(str, values)) if len(values) > 1 else (values or [None])[0]
     return union
 

@@ -57,7 +57,7 @@ class _Task:
                 best = self._store.best(self._cell)
                 best.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(best, networks)
-            self._store.put(self._cell, about, curve)
+            self._store.put(self._cell.name, about, curve)
             return ""
         finally:
             self._lock.close()

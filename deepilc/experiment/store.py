@@ -169,15 +169,15 @@ class Store:
             "machine": about["machine"],
         }
         self.put(
-            cell,
+            cell.name,
             json.dumps(entry, indent=2) + "\n",
             csv_text(CURVE_COLUMNS, [point.row for point in points]),
         )
 
-    def put(self, cell: Cell, about: str, curve: str) -> None:
+    def put(self, name: str, about: str, curve: str) -> None:
         """Write the two files of a finished run; the curve last, since it means finished."""
-        write_atomic(self.about(cell), about)
-        write_atomic(self.curve(cell), curve)
+        write_atomic(self.root / "cells" / f"{name}.json", about)
+        write_atomic(self.root / "cells" / f"{name}.csv", curve)
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -1,0 +1,66 @@
+"""Runs that are taken over from an experiment that was kept."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deepilc.errors import UserError
+from deepilc.experiment.join import join
+from deepilc.experiment.known import adopt
+from deepilc.experiment.store import Store
+from deepilc.table import read_rows
+from tests.experiment.small import VG, finish
+
+OTHER = replace(VG, seed=4)
+
+
+def kept(root: Path) -> Path:
+    """An experiment of two runs on another machine."""
+    store = Store(root)
+    finish(store, VG, OTHER)
+    return join(store, "small", [VG, OTHER], "made elsewhere")
+
+
+def test_runs_of_a_kept_experiment_are_not_missing_elsewhere(tmp_path: Path) -> None:
+    folder = kept(tmp_path / "there")
+    here = Store(tmp_path / "here")
+    new = replace(VG, seed=5)
+    assert adopt(here, folder) == 2 and adopt(here, folder) == 0
+    assert here.missing([VG, OTHER, new]) == [new]
+    finish(here, new)
+    joined = join(here, "small", [new], "made here")
+    rows, before = read_rows(joined / "curves.csv"), read_rows(folder / "curves.csv")
+    assert sorted(row["seed"] for row in rows) == ["3", "4", "5"]
+    assert all(row in rows for row in before), "the curves are those that were kept"
+    content = json.loads((joined / "experiment.json").read_text())
+    earlier = json.loads((folder / "experiment.json").read_text())
+    assert content["command"].splitlines() == ["made elsewhere", "made here"]
+    assert content["revision"] == earlier["revision"], "one revision is not named twice"
+    assert content["packages"] == earlier["packages"]
+
+
+def test_a_run_made_here_is_not_replaced_by_one_taken_over(tmp_path: Path) -> None:
+    folder = kept(tmp_path / "there")
+    here = Store(tmp_path / "here")
+    finish(here, VG)
+    here.curve(VG).write_text(here.curve(VG).read_text().replace("-1.000", "-2.000"))
+    assert adopt(here, folder) == 1
+    assert read_rows(here.curve(VG))[0]["return"] == "-2.000"
+
+
+def test_a_folder_that_is_no_experiment_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no kept experiment"):
+        adopt(Store(tmp_path / "here"), tmp_path)
+
+
+def test_curves_that_lack_a_run_are_refused_before_anything_is_taken(tmp_path: Path) -> None:
+    folder = kept(tmp_path / "there")
+    curves = folder / "curves.csv"
+    lines = curves.read_text().splitlines(keepends=True)
+    curves.write_text("".join(line for line in lines if ",4,0," not in line))
+    here = Store(tmp_path / "here")
+    with pytest.raises(UserError, match=r"lacks the run .*-4-"):
+        adopt(here, folder)
+    assert not here.finished(VG)
