@@ -13,7 +13,7 @@ from sims import registry
 __all__ = ["BUDGETS", "EXPERIMENTS", "PAPER_SETTINGS", "Request", "cells_of"]
 
 PILOT_SEEDS = (1000, 1001)
-"""Seeds of SAC from scratch that fix thresholds; never test seeds."""
+"""Seeds of the runs that fix thresholds; never test seeds."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,14 @@ def _finetune(system: str, parameters: str) -> list[Variant]:
     ]
 
 
+PILOT_LINES = tuple(
+    variant
+    for variant in _finetune("", "")
+    if variant.label in ("RL pre / RL fine", "VG pre / VG fine")
+)
+"""Lines of fine-tuning of which the better one with pilot seeds fixes the threshold."""
+
+
 def _ablation(system: str, parameters: str) -> list[Variant]:
     wrong = f"wrong_{system}.yaml"
     published = parameters.startswith("published")  # its nominal set is another
@@ -284,6 +292,11 @@ class _Task:
         """Pilots, then all variants seed by seed."""
         for seed in PILOT_SEEDS:
             yield replace(self._cell(SAC, "scratch", seed), pilot=True)
+            if self.tested == "finetune":
+                for variant in PILOT_LINES:
+                    before = replace(self._pretraining(variant, seed), pilot=True)
+                    yield before
+                    yield replace(self._cell(variant, "finetune", seed, before), pilot=True)
         seeds = self.request.seeds
         for seed in range(self._budget.seeds) if seeds is None else seeds:
             if seed in PILOT_SEEDS:

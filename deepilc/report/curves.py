@@ -121,14 +121,17 @@ class Experiment:
 
     def pilots(self, world: World) -> list[Run]:
         """Pilot runs of SAC from scratch in a world."""
-        return [
-            run
-            for run in self.runs
-            if run.pilot
-            and run.world == world
-            and run.stage == "scratch"
-            and run.variant == BASE_VARIANT
-        ]
+        return [run for run in self._pilots(world, "scratch") if run.variant == BASE_VARIANT]
+
+    def fine_tuning_pilots(self, world: World) -> dict[str, list[Run]]:
+        """Pilot runs of fine-tuning in a world, by variant."""
+        lines: dict[str, list[Run]] = {}
+        for run in self._pilots(world, "finetune"):
+            lines.setdefault(run.variant, []).append(run)
+        return lines
+
+    def _pilots(self, world: World, stage: str) -> list[Run]:
+        return [r for r in self.runs if r.pilot and r.world == world and r.stage == stage]
 
     def pretraining(self) -> list[Run]:
         """Test runs in the nominal model, before fine-tuning."""

@@ -88,10 +88,15 @@ class Interval:
 # --- levels and crossings -------------------------------------------------------------------
 
 
-def threshold(pilots: Sequence[Curve]) -> float:
-    """First return plus 90 % of the gain that the pilot runs make by their end, on average."""
+def threshold(pilots: Sequence[Curve], trained: Sequence[Curve] | None = None) -> float:
+    """First return plus 90 % of the gain that the pilot runs make by their end, on average.
+
+    Args:
+        pilots: Runs that begin untrained.
+        trained: Runs whose end counts, if others than `pilots`.
+    """
     first = np.mean([returns[0] for _, returns in pilots])
-    last = np.mean([returns[-1] for _, returns in pilots])
+    last = np.mean([returns[-1] for _, returns in (trained or pilots)])
     return float(first + SHARE_OF_GAIN * (last - first))
 
 

@@ -152,32 +152,41 @@ def levels(
 ) -> tuple[list[Level], list[str]]:
     """Threshold from the pilots of each world, then the given levels.
 
+    Where there are pilot runs of fine-tuning, their better line fixes it: what SAC reaches from
+    scratch is less than what most pre-trained policies arrive with.
+
     Returns:
         Levels in the order of the worlds, and why some world has no threshold.
     """
     found, notes = [], []
     for world in experiment.worlds:
         name = ":".join(world)
-        pilots = experiment.pilots(world)
-        curves = [run.curve for run in pilots]
-        if not pilots:
+        untrained = experiment.pilots(world)
+        lines = experiment.fine_tuning_pilots(world) or {f"{BASE_VARIANT} from scratch": untrained}
+        best, pilots = max(lines.items(), key=lambda line: _mean_end(line[1], -1))
+        if not untrained:
             notes.append(
                 f"{name}: there are no pilot runs of {BASE_VARIANT} from scratch, so no threshold "
                 "can be fixed."
             )
-        elif (last := _mean_end(pilots, -1)) <= (first := _mean_end(pilots, 0)):
+        elif (last := _mean_end(pilots, -1)) <= (first := _mean_end(untrained, 0)):
             notes.append(
                 f"{name}: the pilot runs of {BASE_VARIANT} gained nothing ({first:.0f} to "
                 f"{last:.0f}), so no threshold can be fixed."
             )
         else:
             seeds = ", ".join(str(run.seed) for run in pilots)
+            end = max(int(run.transitions[-1]) for run in pilots)
             how = (
-                f"{100 * statistics.SHARE_OF_GAIN:.0f} % of the gain of {BASE_VARIANT} from "
-                f"scratch within {max(int(t[-1]) for t, _ in curves)} transitions, from {first:.1f}"
-                f" to {last:.1f}, mean of pilot seeds {seeds}"
+                f"{100 * statistics.SHARE_OF_GAIN:.0f} % of the way from {first:.1f}, untrained, "
+                f"to {last:.1f}, where {best} ends after {end} transitions, "
+                f"mean of pilot seeds {seeds}"
             )
-            found.append(Level(*world, statistics.threshold(curves), how, from_pilots=True))
+            if len(lines) > 1:
+                how += f"; the best of the pilots' lines ({', '.join(lines)})"
+            curves = [run.curve for run in untrained], [run.curve for run in pilots]
+            value = statistics.threshold(*curves)
+            found.append(Level(*world, value, how, from_pilots=True))
         found += [
             Level(*world, value, "given", from_pilots=False)
             for value in dict.fromkeys(given.get(world, ()))
@@ -365,4 +374,5 @@ def scores(strata: Mapping[str, Sequence[np.ndarray]]) -> list[Score]:
 
 
 def _mean_end(runs: Sequence[Run], at: int) -> float:
-    return float(np.mean([run.returns[at] for run in runs]))
+    """Mean first (0) or last (-1) return; NaN without runs."""
+    return float(np.mean([run.returns[at] for run in runs])) if runs else float("nan")

@@ -21,10 +21,9 @@ def by_variant(name: str, request: Request) -> dict[str, Cell]:
 def test_every_experiment_has_two_pilots_of_sac_in_each_of_its_worlds(name: str) -> None:
     cells = cells_of(name, Request(seeds=[0]))
     for system in EXPERIMENTS[name].systems:
-        pilots = [cell for cell in cells if cell.pilot and cell.system == system]
+        pilots = [c for c in cells if c.pilot and c.system == system and c.stage == "scratch"]
         assert [cell.seed for cell in pilots] == [1000, 1001]
         assert {cell.algorithm for cell in pilots} == {"SAC"}
-        assert {cell.stage for cell in pilots} == {"scratch"}
         assert {cell.parameters for cell in pilots} == {"real"}
 
 
@@ -184,3 +183,15 @@ def test_pre_training_that_only_shares_its_label_is_refused() -> None:
     added = [Variant("RL pre / other fine", {"batch_size": 64})]
     with pytest.raises(UserError, match=r"'RL pre'.*give another label"):
         cells_of("finetune", Request(["cartpole"], seeds=[0], added=added))
+
+
+def test_fine_tuning_has_pilots_of_its_own_whose_seeds_are_no_test_seeds() -> None:
+    cells = cells_of("finetune", Request(["cartpole"], seeds=[0]))
+    pilots = [cell for cell in cells if cell.pilot]
+    assert {cell.seed for cell in pilots} == {1000, 1001}
+    fine = [cell for cell in pilots if cell.stage == "finetune"]
+    assert [cell.variant for cell in fine] == ["RL pre / RL fine", "VG pre / VG fine"] * 2
+    for cell in fine:
+        assert cell.initial in pilots and cell.initial.seed == cell.seed
+    tested = {cell.variant: cell for cell in cells if cell.stage == "finetune" and not cell.pilot}
+    assert all(cell.digest == tested[cell.variant].digest for cell in fine), "the same settings"

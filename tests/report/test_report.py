@@ -45,7 +45,10 @@ def test_transitions_to_the_threshold_by_hand(tmp_path) -> None:
     folder = write(tmp_path / "x", lines())
     text = report(folder)
     assert "### cartpole, `real`: return 100.0" in text
-    assert "90 % of the gain of SAC from scratch within 200 transitions, from 10.0 to 110.0" in text
+    assert (
+        "90 % of the way from 10.0, untrained, to 110.0, where SAC from scratch ends after 200"
+        in text
+    )
     assert "pilot seeds 1000, 1001" in text
     # the evaluation at 100 is the second: 40 evaluation transitions, 4 s
     assert row(text, "VG-SAC")[:4] == ["100 [100, 100]", "0 of 3", "40", "4"]
@@ -262,3 +265,19 @@ def test_no_name_can_overwrite_what_the_report_is_made_from(tmp_path, name, caps
     folder = write(tmp_path / "x", lines())
     assert run(["report", str(folder), "--name", name]) == 2
     assert "--name" in capsys.readouterr().err and len(list(folder.iterdir())) == 2
+
+
+def test_the_better_line_of_fine_tuning_pilots_fixes_the_threshold(tmp_path) -> None:
+    found = pilots()  # untrained 10, SAC from scratch ends at 110
+    for seed in (1000, 1001):
+        found += rows("RL pre / RL fine", seed, [50, 60, 100], stage="finetune")
+        found += rows("VG pre / VG fine", seed, [150, 190, 210], stage="finetune")
+    for seed in (0, 1, 2):
+        found += rows("RL pre / RL fine", seed, [50, 60, 100], stage="finetune")
+        found += rows("VG pre / VG fine", seed, [150, 195, 210], stage="finetune")
+    text = report(write(tmp_path / "x", found, experiment="finetune"))
+    assert "### cartpole, `real`: return 190.0" in text
+    assert "from 10.0, untrained, to 210.0, where VG pre / VG fine ends after 200" in text
+    assert "the best of the pilots' lines (RL pre / RL fine, VG pre / VG fine)" in text
+    assert row(text, "VG pre / VG fine")[0] == "100 [100, 100]"
+    assert row(text, "RL pre / RL fine")[:2] == ["> 200 [> 200, > 200]", "3 of 3"]

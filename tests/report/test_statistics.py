@@ -33,6 +33,7 @@ def reached(*transitions: int) -> list[Crossing]:
 def test_the_threshold_is_nine_tenths_of_the_pilots_mean_gain() -> None:
     # first returns 10 and 30 (mean 20), last 110 and 130 (mean 120): 20 + 0.9 * 100
     assert threshold([curve(10, 50, 110), curve(30, 200, 130)]) == pytest.approx(110.0)
+    assert threshold([curve(10, 50, 110)], [curve(200, 310)]) == pytest.approx(280.0)
 
 
 def test_the_first_evaluation_at_the_level_counts_even_if_the_return_falls_again() -> None:
