@@ -52,7 +52,7 @@ times.csv      seconds of work until the end of each episode, over all resumptio
 metrics.csv    losses, coefficients, entropy and speed against transitions
 tensorboard/   the same numbers: `tensorboard --logdir .`
 checkpoints/   latest.safetensors holds everything needed to go on; the one before it is .previous;
-               best.safetensors (runs in one process) the networks of the best evaluation
+               best.safetensors (not in real time) the networks of the best evaluation
 policies/      exported policies (ONNX, inputs observation and noise); latest.onnx is the newest,
                best.onnx that of the best evaluation
 *.png, *.gif   plots and renderings

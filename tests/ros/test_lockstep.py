@@ -61,14 +61,15 @@ def start(nodes: Any, name: str) -> None:
 
 
 def assert_equal(folder: Path, reference: Path) -> None:
-    """Replay, Jacobians, networks, optimisers, random state, policy; and the episodes."""
-    theirs, ours = (
-        checkpoint.load(path / "checkpoints" / "latest.safetensors") for path in (folder, reference)
-    )
-    assert theirs[1] == ours[1]
-    assert theirs[0].keys() == ours[0].keys()
-    different = [key for key in ours[0] if not torch.equal(ours[0][key], theirs[0][key])]
-    assert different == []
+    """Replay, Jacobians, networks, optimisers, random state, policy; the best; the episodes."""
+    for name in ("latest.safetensors", "best.safetensors"):
+        theirs, ours = (
+            checkpoint.load(path / "checkpoints" / name) for path in (folder, reference)
+        )
+        assert theirs[1] == ours[1]
+        assert theirs[0].keys() == ours[0].keys()
+        different = [key for key in ours[0] if not torch.equal(ours[0][key], theirs[0][key])]
+        assert different == []
     assert read_rows(folder / "episodes.csv") == read_rows(reference / "episodes.csv")
 
 

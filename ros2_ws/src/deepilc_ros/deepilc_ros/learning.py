@@ -293,6 +293,8 @@ class LearningThread(threading.Thread):
             learner.progress = replace(learner.progress, number=number)
         if (episode := learner.add(joined)) is not None:
             self.folder.add_episode(episode.row)
+            if episode.mode == "eval" and self._timing.lockstep:  # else other networks flew it
+                self._keeper.judge(episode.episode_return)
         self.received += 1
         self._early.discard(number)
 
