@@ -182,6 +182,11 @@ def experiment(
     if name is None:
         _show_experiments()
         return
+    if workers is not None and ray is not None:
+        raise UserError(
+            f"--workers {workers} counts processes of this machine; with --ray the cluster's cores "
+            "do: leave --workers out"
+        )
     request = Request(
         systems=None if systems is None else _named("--systems", systems),
         parameters=_named("--parameters", parameters),

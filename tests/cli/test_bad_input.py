@@ -192,3 +192,13 @@ def test_the_real_command_has_the_same_manners(tmp_path):
     assert done.stderr.startswith("error: unknown setting 'agent.alpah'")
     assert len(done.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_workers_of_this_machine_are_refused_where_a_cluster_runs_an_experiment(refused) -> None:
+    assert "leave --workers out" in refused(
+        "experiment", "scratch", "--workers", 2, "--ray", "auto"
+    )
+
+
+def test_a_kept_experiment_that_is_none_is_refused(refused, tmp_path) -> None:
+    assert "no kept experiment" in refused("experiment", "scratch", "--list", "--known", tmp_path)
