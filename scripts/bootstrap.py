@@ -26,7 +26,7 @@ STATE = VENV / "setup"  # stamps, logs and build folders
 PYTHON = VENV / "bin" / "python"
 SOURCES = ROOT / "ros2_ws" / "src"
 SAY_EVERY = 15.0  # s
-EXECUTABLES = ("bridge_node", "jacobian_server", "learner_node", "policy_node")
+EXECUTABLES = ("bridge_node", "jacobian_server", "learner_node", "monitor", "policy_node")
 
 
 class SetupError(Exception):

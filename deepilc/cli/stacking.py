@@ -1,4 +1,4 @@
-"""`up` and `sim`: the nodes over ROS 2."""
+"""`up`, `sim` and `monitor`: the nodes over ROS 2."""
 
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     add_command(app, up, PANEL)
     add_command(app, sim, PANEL)
+    add_command(app, monitor, PANEL)
 
 
 def up(
@@ -184,3 +185,34 @@ def sim(
         where = f"; go on with: deepilc sim --resume {folder[0]}" if folder else ""
         typer.echo(f"interrupted and saved{where}")
         raise typer.Exit(EXIT_INTERRUPTED) from None
+
+
+def monitor(
+    namespace: Annotated[
+        str, typer.Option(help="ROS namespace of the stack, as given to `deepilc up`.")
+    ] = "",
+    seconds: Annotated[
+        float, typer.Option(min=0.0, help="End after so many seconds; 0: at Ctrl-C.")
+    ] = 0.0,
+) -> None:
+    """Watch a running stack: state, safety, latencies, episodes, learner, what the nodes say.
+
+    It only listens, on this machine or any that the stack's discovery range reaches. Where the
+    output is no terminal, it prints a line now and then.
+
+    For example:
+
+        deepilc monitor
+
+        deepilc monitor --namespace robot1
+    """
+    import os
+
+    from deepilc.bringup import environment, find_executable
+
+    env = environment()
+    executable = str(find_executable("deepilc_ros", "monitor", env))
+    arguments = [executable, "--ros-args", "-p", f"seconds:={seconds:.3f}"]
+    if namespace:
+        arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
+    os.execve(executable, arguments, env)

@@ -28,6 +28,7 @@ setup(
             f"bridge_node = {NAME}.bridge_node:main",
             f"jacobian_server = {NAME}.jacobian_server:main",
             f"learner_node = {NAME}.learner_node:main",
+            f"monitor = {NAME}.monitor:main",
             f"policy_node = {NAME}.policy_node:main",
         ],
     },

@@ -1,0 +1,1 @@
+"""What an operator sees of a running stack. No ROS here: nodes hand over plain values."""

@@ -1,0 +1,257 @@
+"""The terminal view of a running stack: what the robot does, whether it is safe, what is learned.
+
+It takes the fields of the status messages as plain mappings (names and units: `BridgeStatus.msg`,
+`LearnerStatus.msg`) and the time, and gives something that rich can print.
+"""
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["Monitor"]
+
+SILENT = 2.0
+"""Seconds without a word from a node until the view says so; it speaks twice a second."""
+RETURNS_SHOWN = 40
+
+STATES = ("idle", "armed", "running", "safe stop", "finished", "resetting")
+STATE_STYLES = ("yellow", "yellow", "bold green", "bold white on red", "bold blue", "yellow")
+MODES = ("warm-up", "train", "eval")
+LEVELS = ("ok", "warning", "error", "stale")
+LEVEL_STYLES = ("green", "yellow", "bold red", "bold red")
+BARS = "▁▂▃▄▅▆▇█"
+
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """The newest message of a kind, and when it came."""
+
+    fields: Fields
+    at: float
+
+
+class Monitor:
+    """Collects statuses and draws them.
+
+    Args:
+        title: What is watched, such as the namespace.
+    """
+
+    def __init__(self, title: str = "") -> None:
+        self._title = title
+        self._bridge: _Heard | None = None
+        self._learner: _Heard | None = None
+        self._nodes: dict[str, _Heard] = {}
+        self._returns: deque[tuple[int, int, float]] = deque(maxlen=RETURNS_SHOWN)
+
+    def bridge(self, fields: Fields, now: float) -> None:
+        """Takes a `BridgeStatus`; `now` in seconds on any steady clock, the same in all calls."""
+        if self._bridge is not None and fields["run"] != self._bridge.fields["run"]:
+            self._returns.clear()
+        self._bridge = _Heard(fields, now)
+        value, episode = float(fields["episode_return"]), int(fields["last_episode"])
+        known = self._returns and self._returns[-1][0] == episode
+        if math.isfinite(value) and not known:
+            self._returns.append((episode, int(fields["last_mode"]), value))
+
+    def learner(self, fields: Fields, now: float) -> None:
+        """Takes a `LearnerStatus`."""
+        self._learner = _Heard(fields, now)
+
+    def diagnostic(self, name: str, level: int, message: str, now: float) -> None:
+        """Takes what a node says of itself on /diagnostics; levels as in `DiagnosticStatus`."""
+        self._nodes[name] = _Heard({"level": level, "message": message}, now)
+
+    @property
+    def silent(self) -> bool:
+        """Whether nobody has been heard yet."""
+        return self._bridge is None and self._learner is None and not self._nodes
+
+    def line(self, now: float) -> str:
+        """The essentials in one line, for logs."""
+        parts = []
+        if self._bridge is not None:
+            b = self._bridge.fields
+            parts.append(f"{_state(b)}{_because(b)}")
+            parts.append(f"transition {b['number']}, episode {b['episode']} ({_mode(b['mode'])})")
+            if self._returns:
+                parts.append(f"return {self._returns[-1][2]:.1f}")
+            parts.append(
+                f"safe actions {b['safe_actions']}, interventions {b['interventions']}, "
+                f"action {_ms(b['action_latency_p50'])}"
+            )
+        if self._learner is not None:
+            row = self._learner.fields
+            parts.append(
+                f"policy {row['policy_version']}, {row['updates_per_second']:.0f} updates/s"
+            )
+        parts += [
+            f"{name}: {text}" for name, text, level in self._node_rows(now) if level != LEVELS[0]
+        ]
+        return "; ".join(parts) or "nobody heard yet"
+
+    def render(self, now: float) -> RenderableType:
+        """Everything, for a terminal."""
+        if self.silent:
+            return Panel("nobody heard yet: is a stack up, in this namespace and domain?")
+        parts: list[RenderableType] = [self._head(now)]
+        panels = []
+        if self._bridge is not None:
+            b = self._bridge.fields
+            panels += [
+                Panel(_pairs(_episodes(b)), title="episodes", title_align="left"),
+                Panel(_pairs(_safety(b)), title="safety", title_align="left"),
+                Panel(_pairs(_timing(b)), title="timing", title_align="left"),
+            ]
+        if self._learner is not None:
+            rows = _learning(self._learner.fields)
+            panels.append(Panel(_pairs(rows), title="learner", title_align="left"))
+        parts.append(Columns(panels))
+        if self._returns:
+            parts.append(self._history())
+        if self._nodes:
+            parts.append(self._diagnostics(now))
+        return Group(*parts)
+
+    def _head(self, now: float) -> RenderableType:
+        if self._bridge is None:
+            return Text("no bridge heard", style="bold red")
+        b = self._bridge.fields
+        text = Text(f"{self._title}{b['run']}")
+        if b["robot"]:
+            text.append(f"  robot {b['robot']}")
+        text.append("  ")
+        text.append(f" {_state(b)} ", style=STATE_STYLES[_index(b["state"], STATES)])
+        text.append(_because(b))
+        silence = now - self._bridge.at
+        if silence > SILENT:
+            text.append(f"  bridge silent for {silence:.0f} s", style="bold red")
+        return text
+
+    def _history(self) -> RenderableType:
+        values = [value for _, _, value in self._returns]
+        low, high = min(values), max(values)
+        span = (high - low) or 1.0
+        text = Text("returns ")
+        for _, mode, value in self._returns:
+            bar = BARS[round((len(BARS) - 1) * (value - low) / span)]
+            text.append(bar, style="bold cyan" if _mode(mode) == "eval" else "")
+        text.append(f"  {low:.1f} .. {high:.1f}, last {values[-1]:.1f} (evaluations in colour)")
+        return text
+
+    def _node_rows(self, now: float) -> list[tuple[str, str, str]]:
+        rows = []
+        for name, heard in sorted(self._nodes.items()):
+            if now - heard.at > SILENT:
+                rows.append((name, f"silent for {now - heard.at:.0f} s", LEVELS[-1]))
+            else:
+                level = LEVELS[_index(heard.fields["level"], LEVELS)]
+                rows.append((name, str(heard.fields["message"]), level))
+        return rows
+
+    def _diagnostics(self, now: float) -> RenderableType:
+        table = Table("node", "level", "says", box=None, pad_edge=False)
+        for name, text, level in self._node_rows(now):
+            table.add_row(name, Text(level, style=LEVEL_STYLES[LEVELS.index(level)]), text)
+        return table
+
+
+def _episodes(b: Fields) -> list[tuple[str, str, bool]]:
+    return [
+        ("transitions", str(b["number"]), False),
+        ("of these learned from", str(b["train_transitions"]), False),
+        ("episode now", f"{b['episode']} ({_mode(b['mode'])})", False),
+        ("last episode", f"{b['last_episode']} ({_mode(b['last_mode'])})", False),
+        ("its length", str(b["last_length"]), False),
+        ("its return", _number(b["episode_return"]), False),
+    ]
+
+
+def _safety(b: Fields) -> list[tuple[str, str, bool]]:
+    """Name, value, and whether it wants a look."""
+    return [
+        ("safe actions", str(b["safe_actions"]), b["safe_actions"] > 0),
+        ("guard or operator changed", str(b["interventions"]), False),
+        ("operator's actions", str(b["human_steps"]), False),
+        ("backup controller's", str(b["backup_steps"]), b["backup_steps"] > 0),
+        ("misses", str(b["misses"]), b["misses"] > 0),
+        ("misses not made safe", str(b["unsafe_misses"]), b["unsafe_misses"] > 0),
+        ("actions rejected", str(b["rejected_actions"]), b["rejected_actions"] > 0),
+        ("left out of learning", str(b["excluded"]), b["excluded"] > 0),
+    ]
+
+
+def _timing(b: Fields) -> list[tuple[str, str, bool]]:
+    return [
+        ("action latency, median", _ms(b["action_latency_p50"]), False),
+        ("99 %", _ms(b["action_latency_p99"]), False),
+        ("state to action sent, median", _ms(b["action_delay_p50"]), False),
+        ("99 %", _ms(b["action_delay_p99"]), False),
+        ("observations resent", str(b["resent"]), b["resent"] > 0),
+    ]
+
+
+def _learning(row: Fields) -> list[tuple[str, str, bool]]:
+    return [
+        ("buffer", f"{row['trained_on']} of {row['received']} received", False),
+        ("without Jacobian", str(row["without_jacobian"]), row["without_jacobian"] > 0),
+        (
+            "lost / rejected",
+            f"{row['lost']} / {row['rejected']}",
+            row["lost"] + row["rejected"] > 0,
+        ),
+        ("updates", f"{row['updates']} ({row['updates_per_second']:.0f} per second)", False),
+        ("updates per transition", f"{row['updates_per_transition']:.2f}", False),
+        ("updates owed", str(row["backlog"]), False),
+        ("policy", f"{row['policy_version']}, {row['policy_age']:.1f} s old", False),
+        ("critic / gradient loss", _losses(row), False),
+        ("alpha", _number(row["alpha"]), False),
+    ]
+
+
+def _pairs(rows: list[tuple[str, str, bool]]) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value, look in rows:
+        table.add_row(name, Text(value, style="yellow" if look else ""))
+    return table
+
+
+def _losses(row: Fields) -> str:
+    return f"{_number(row['critic_loss'])} / {_number(row['value_gradient_loss'])}"
+
+
+def _index(value: Any, names: tuple[str, ...]) -> int:
+    return int(value) if 0 <= int(value) < len(names) else len(names) - 1
+
+
+def _state(b: Fields) -> str:
+    number = int(b["state"])
+    return STATES[number] if number < len(STATES) else f"state {number}"
+
+
+def _mode(number: Any) -> str:
+    return MODES[int(number)] if int(number) < len(MODES) else f"mode {number}"
+
+
+def _because(b: Fields) -> str:
+    return f" ({b['reason']})" if b["reason"] else ""
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "-"
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.2f} ms" if math.isfinite(seconds) else "-"

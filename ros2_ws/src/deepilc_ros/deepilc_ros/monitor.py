@@ -1,0 +1,103 @@
+"""Shows a running stack in the terminal; it only listens."""
+
+import sys
+import time
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+from rich.console import Console
+from rich.live import Live
+
+from deepilc.view.monitor import Monitor
+from deepilc_msgs.msg import BridgeStatus, LearnerStatus
+from deepilc_ros import parameters, process
+from deepilc_ros.parameters import Setting
+from deepilc_ros.qos import LATCHED
+
+SETTINGS = (
+    Setting("seconds", 0.0, "End after so many seconds; 0: at Ctrl-C.", low=0.0, high=1e6),
+    Setting(
+        "line_period",
+        2.0,
+        "Seconds between lines where the output is no terminal.",
+        low=0.1,
+        high=3600.0,
+    ),
+)
+REFRESH = 4.0  # 1/s
+
+
+class MonitorNode(Node):
+    """Node around a `Monitor`."""
+
+    def __init__(self) -> None:
+        super().__init__("monitor")
+        self._values = parameters.declare(self, SETTINGS)
+        parameters.refuse_unknown(self)
+        namespace = self.get_namespace().strip("/")
+        self._prefix = f"{namespace}/" if namespace else ""
+        self.view = Monitor(self._prefix)
+        self.create_subscription(BridgeStatus, "bridge_status", self._on_bridge, LATCHED)
+        self.create_subscription(LearnerStatus, "learner_status", self._on_learner, LATCHED)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
+        self._console = Console()
+        self._live: Live | None = None
+        self._began = self._shown = time.monotonic()
+
+    # --- process ----------------------------------------------------------------------------
+
+    @property
+    def finished(self) -> bool:
+        """Whether the time is up."""
+        return 0.0 < self._values["seconds"] < time.monotonic() - self._began
+
+    def start(self) -> None:
+        """Takes over the terminal, if there is one."""
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, auto_refresh=False, screen=True)
+            self._live.start()
+
+    def after_events(self) -> None:
+        """Draws what is new."""
+        now = time.monotonic()
+        period = 1.0 / REFRESH if self._live is not None else self._values["line_period"]
+        if now - self._shown < period:
+            return
+        self._shown = now
+        if self._live is not None:
+            self._live.update(self.view.render(now), refresh=True)
+        else:
+            sys.stdout.write(self.view.line(now) + "\n")
+            sys.stdout.flush()
+
+    def close(self) -> None:
+        """Gives the terminal back and leaves the last picture there."""
+        if self._live is not None:
+            self._live.stop()
+            self._console.print(self.view.render(time.monotonic()))
+
+    # --- in ---------------------------------------------------------------------------------
+
+    def _on_bridge(self, message: BridgeStatus) -> None:
+        self.view.bridge(_fields(message), time.monotonic())
+
+    def _on_learner(self, message: LearnerStatus) -> None:
+        self.view.learner(_fields(message), time.monotonic())
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            if status.name.startswith(self._prefix):
+                level = int.from_bytes(status.level, "little")
+                name = status.name.removeprefix(self._prefix)
+                self.view.diagnostic(name, level, status.message, time.monotonic())
+
+
+def _fields(message: Any) -> dict[str, Any]:
+    """The fields of a message by name."""
+    return {name: getattr(message, name) for name in message.get_fields_and_field_types()}
+
+
+def main() -> int:
+    """Entry point."""
+    return process.run(MonitorNode)
