@@ -193,7 +193,7 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """Networks of the evaluation with the highest mean return; runs over ROS 2 have none."""
+        """Networks of the evaluation with the highest mean return; runs in real time have none."""
         return self.path / "checkpoints" / "best.safetensors"
 
     @property

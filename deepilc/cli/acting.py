@@ -1,4 +1,4 @@
-"""`eval`, `export` and `plot`: what comes out of a run."""
+"""`eval`, `export`, `plot` and `dashboard`: what comes out of a run."""
 
 import json
 from pathlib import Path
@@ -22,6 +22,7 @@ def register(app: typer.Typer) -> None:
     add_command(app, evaluate, PANEL, name="eval")
     add_command(app, export, PANEL)
     add_command(app, plot, PANEL)
+    add_command(app, dashboard, PANEL)
 
 
 def evaluate(
@@ -158,3 +159,21 @@ def plot(
             "let them run longer or set evaluation_episodes above 0"
         )
     typer.echo(draw(curves, out, title=title))
+
+
+def dashboard(
+    run: Annotated[Path, typer.Argument(help="Run folder, of a run that goes on or has ended.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8050,
+) -> None:
+    """Show a run as a web page: curves, the last episode, and what the nominal model gets wrong.
+
+    The page is served to this machine only and follows the run's files while it goes on. Needs
+    Dash: pip install 'deepilc[dashboard]'.
+
+    For example:
+
+        deepilc dashboard runs/fine
+    """
+    from deepilc.view.dashboard import serve
+
+    serve(run, port)

@@ -1,0 +1,121 @@
+"""What the dashboard reads from a run folder, against the run itself; and the page of it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from deepilc.cli.app import run
+from deepilc.view.run_data import RunData
+from sims import registry
+
+SETTINGS = (
+    "transitions=230",
+    "warmup_transitions=50",
+    "evaluation_episodes=2",
+    "evaluation_interval=100",
+    "updates_per_transition=0.5",
+    "batch_size=32",
+    "checkpoint_interval=60",
+    "agent.critic_hidden=16",
+    "agent.actor_hidden=16",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("runs") / "cartpole"
+    changes = [word for setting in SETTINGS for word in ("--set", setting)]
+    assert run(["train", "--system", "cartpole", "--out", str(made), *changes]) == 0
+    return made
+
+
+def test_returns_are_those_of_the_episodes(folder: Path) -> None:
+    returns = RunData(folder).returns()
+    at, values = returns["eval"]
+    assert at.tolist() == [0, 0, 100, 100, 200, 200, 300, 300] and len(values) == 8
+    assert returns["warmup"][0].tolist() == [100] and returns["train"][0].tolist() == [200, 300]
+
+
+def test_the_last_episode_is_complete_and_obeys_the_worlds_dynamics(folder: Path) -> None:
+    data = RunData(folder)
+    episode = data.last_episode()
+    assert episode is not None and len(episode.state) == registry.get("cartpole").horizon
+    np.testing.assert_allclose(np.diff(episode.time), registry.get("cartpole").dt)
+    world = registry.get("cartpole").model("real")
+    predicted = world.step(episode.state[:-1], episode.action[:-1])
+    np.testing.assert_allclose(predicted, episode.state[1:], atol=1e-4)
+
+
+def test_the_models_error_is_that_of_the_nominal_model_in_typical_sizes(folder: Path) -> None:
+    data, system = RunData(folder), registry.get("cartpole")
+    error, rows = data.model_error(), data.rows()
+    assert error is not None and rows is not None and error.rows == len(rows.state)
+    predicted = system.model("nominal").step(rows.state, rows.action)
+    for found, reference in ((error.nominal, predicted), (error.nothing, rows.state)):
+        off = rows.next_state - reference
+        off[:, 1] = (off[:, 1] + np.pi) % (2.0 * np.pi) - np.pi  # the angle is wrapped
+        expected = np.sqrt(np.mean((off / system.state.scale) ** 2, axis=0))
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+    assert error.valid == 1.0
+
+
+def test_a_run_that_has_only_begun_is_shown_without_numbers(folder: Path, tmp_path: Path) -> None:
+    dashboard = pytest.importorskip("deepilc.view.dashboard", reason="Dash is optional")
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("run.json", "config.yaml"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    data = RunData(tmp_path)
+    assert data.returns() == {} and data.metrics() == {} and data.rows() is None
+    figures = dashboard.draw(data)
+    assert all(figure.layout.annotations for figure in figures.values()), "each says why"
+    assert "no episode has ended yet" in dashboard.status_text(data)
+
+
+def test_the_page_serves_what_the_folder_holds(folder: Path) -> None:
+    dashboard = pytest.importorskip("deepilc.view.dashboard", reason="Dash is optional")
+    client = dashboard.page(RunData(folder)).server.test_client()
+    assert client.get("/").status_code == 200
+    whole = client.get("/_dash-layout").text
+    assert "of 230 training transitions" in whole, "there before the first look at the files"
+    outputs = ["shown.data", "status.children", *(f"{name}.figure" for name in dashboard.FIGURES)]
+
+    def look(shown: str) -> Any:
+        """What the page in the browser asks every two seconds."""
+        return client.post(
+            "/_dash-update-component",
+            json={
+                "output": f"..{'...'.join(outputs)}..",
+                "outputs": [
+                    dict(zip(("id", "property"), o.split("."), strict=True)) for o in outputs
+                ],
+                "inputs": [{"id": "clock", "property": "n_intervals", "value": 1}],
+                "state": [{"id": "shown", "property": "data", "value": shown}],
+                "changedPropIds": ["clock.n_intervals"],
+            },
+        )
+
+    answer = look("of an older look")
+    assert answer.status_code == 200, answer.text
+    parts = json.loads(answer.text)["response"]
+    assert look(parts["shown"]["data"]).status_code == 204, "nothing is new"
+    assert "of 230 training transitions" in parts["status"]["children"]
+    assert [trace["name"] for trace in parts["returns"]["figure"]["data"]] == [
+        "random", "training", "evaluation",
+    ]  # fmt: skip
+    assert len(parts["states"]["figure"]["data"]) == 4
+    assert "why is it not learning" in parts["model"]["figure"]["layout"]["title"]["text"]
+
+
+def test_a_port_that_is_taken_is_a_users_mistake(folder: Path, capsys) -> None:
+    import socket
+
+    pytest.importorskip("dash", reason="Dash is optional")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert run(["dashboard", str(folder), "--port", str(port)]) == 2
+    assert f"port {port} is taken" in capsys.readouterr().err
