@@ -21,7 +21,7 @@ REFRESH = 2_000  # ms between two looks at the files
 LOSSES = ("critic_loss", "state_gradient_loss", "action_gradient_loss", "actor_loss")
 LEARNER = ("q", "entropy", "alpha", "updates_per_second")
 MODES = {"warmup": "random", "train": "training", "eval": "evaluation"}
-TOOLS = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
+TOOLS: Any = {"displaylogo": False, "modeBarButtonsToRemove": ["lasso2d", "select2d"]}
 FIGURES = ("returns", "losses", "learner", "states", "actions", "model")
 
 
