@@ -268,16 +268,18 @@ class RobotInterface:
 
     def _bad_numbers(self, state: np.ndarray) -> list[str]:
         names, units = self.system.state.names, self.system.state.units
-        came = {name for part in self._parts if part.raw is not None for name in part.entry.states}
-        problems = [
-            f"{names[i]} is not finite"
-            for i in np.flatnonzero(~np.isfinite(state))
-            if names[i] in came
-        ]
-        problems += [
-            f"{names[i]} = {state[i]:.4g} {units[i]} is outside {self.low[i]:g} .. {self.high[i]:g}"
-            for i in np.flatnonzero((state < self.low) | (state > self.high))
-        ]
+        problems = []
+        if not np.isfinite(state).all():
+            came = {n for part in self._parts if part.raw is not None for n in part.entry.states}
+            unknown = np.flatnonzero(~np.isfinite(state))
+            problems = [f"{names[i]} is not finite" for i in unknown if names[i] in came]
+        outside = (state < self.low) | (state > self.high)
+        if outside.any():
+            problems += [
+                f"{names[i]} = {state[i]:.4g} {units[i]} is outside "
+                f"{self.low[i]:g} .. {self.high[i]:g}"
+                for i in np.flatnonzero(outside)
+            ]
         limit = self.profile.max_tilt
         if limit is not None and self.tilt() > limit:
             problems.append(f"tilt = {self.tilt():.3g} rad is above {limit:g}")
