@@ -13,7 +13,7 @@ import numpy as np
 
 from deepilc.errors import UserError
 from deepilc.robot import fit, rotations
-from deepilc.robot.fields import FieldError, getter, put, put_numbers
+from deepilc.robot.fields import MALFORMED, FieldError, getter, put, put_numbers
 from deepilc.robot.mapping import UNITS, Attitude, Numbers, Vector, each
 from deepilc.robot.profile import Command, Profile, Stamp
 from deepilc.robot.source import Part, SourceState
@@ -156,7 +156,7 @@ class RobotInterface:
         if self._takeover is not None and topic == self._takeover.spec.topic:
             try:
                 self._takeover.receive(message, now)
-            except (FieldError, TypeError, ValueError, AttributeError) as error:
+            except MALFORMED as error:
                 self.counters[f"{topic}: takeover ignored: {error}"] += 1
 
     def reading(self, now: float) -> Reading:

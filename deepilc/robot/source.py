@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deepilc.robot.extraction import Extract, extractor
-from deepilc.robot.fields import FieldError, getter, seconds
+from deepilc.robot.fields import MALFORMED, getter, seconds
 from deepilc.robot.mapping import UNITS, Attitude, Numbers, Vector
 from deepilc.robot.profile import Source as Spec
 from deepilc.robot.profile import Stamp
@@ -92,7 +92,7 @@ class SourceState:
         """Takes a message; drops it, counted, where it is not what the profile says or is older."""
         try:
             latency = self._latency(message, now, clock)
-        except (FieldError, TypeError, ValueError) as error:
+        except MALFORMED as error:
             self._fault = str(error)
             self._count("without what the profile names")
             return
@@ -103,7 +103,7 @@ class SourceState:
         for part in self.parts:
             try:
                 raw = part.extract(message)
-            except (FieldError, TypeError, ValueError) as error:
+            except MALFORMED as error:
                 part.fault = str(error)
                 self._count("without what the profile names")
                 continue
