@@ -7,6 +7,7 @@ file; the ROS packages build unchanged with an installed ROS 2, which needs none
 """
 
 import argparse
+import configparser
 import fcntl
 import hashlib
 import json
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,7 +28,7 @@ STATE = VENV / "setup"  # stamps, logs and build folders
 PYTHON = VENV / "bin" / "python"
 SOURCES = ROOT / "ros2_ws" / "src"
 SAY_EVERY = 15.0  # s
-EXECUTABLES = ("bridge_node", "jacobian_server", "learner_node", "monitor", "policy_node")
+INTERFACES = ("deepilc_msgs", "deepilc_px4_msgs")
 
 
 class SetupError(Exception):
@@ -183,19 +185,19 @@ def mend_cmake_exports() -> None:
             temporary.replace(file)
 
 
-def build_messages() -> None:
-    """Build deepilc_msgs by plain cmake into `.venv`, which then needs no sourcing."""
+def build_messages(package: str) -> None:
+    """Build an interface package by plain cmake into `.venv`, which then needs no sourcing."""
     mend_cmake_exports()
-    build = STATE / "build" / "deepilc_msgs"
+    build = STATE / "build" / package
     manifest = build / "install_manifest.txt"
     before = set(manifest.read_text().split()) if manifest.exists() else set()
     shutil.rmtree(build, ignore_errors=True)
     run(
-        "messages",
+        package,
         [
             "cmake",
             "-S",
-            str(SOURCES / "deepilc_msgs"),
+            str(SOURCES / package),
             "-B",
             str(build),
             "-G",
@@ -226,7 +228,7 @@ def register_with_ament() -> None:
     and stack files in share/<package>, and for the package in the ament index.
     """
     source = SOURCES / "deepilc_ros"
-    links = {VENV / "lib" / "deepilc_ros" / name: VENV / "bin" / name for name in EXECUTABLES}
+    links = {VENV / "lib" / "deepilc_ros" / name: VENV / "bin" / name for name in executables()}
     share = VENV / "share" / "deepilc_ros"
     shutil.rmtree(share, ignore_errors=True)
     # Single files: `ros2 launch` does not look into linked folders.
@@ -238,6 +240,14 @@ def register_with_ament() -> None:
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
         link.symlink_to(target)
+
+
+def executables() -> list[str]:
+    """Names of the nodes' executables: the entry points of the installed deepilc_ros."""
+    (file,) = VENV.glob("lib/python3*/site-packages/deepilc_ros-*.dist-info/entry_points.txt")
+    parser = configparser.ConfigParser()
+    parser.read(file)
+    return list(parser["console_scripts"])
 
 
 def build_blas() -> None:
@@ -268,11 +278,14 @@ def steps() -> list[tuple[str, str, Callable[[], None], Callable[[], str]]]:
             install_packages,
             lambda: digest([ROOT / "requirements" / "lock.txt"], version),
         ),
-        (
-            "messages",
-            "building deepilc_msgs with rosidl (half a minute)",
-            build_messages,
-            lambda: digest([SOURCES / "deepilc_msgs"], stamp("packages")),
+        *(
+            (
+                package,
+                f"building {package} with rosidl (half a minute or less)",
+                partial(build_messages, package),
+                partial(_interface_digest, package),
+            )
+            for package in INTERFACES
         ),
         (
             "project",
@@ -293,6 +306,10 @@ def steps() -> list[tuple[str, str, Callable[[], None], Callable[[], str]]]:
             lambda: digest([ROOT / "sims"], stamp("packages")),
         ),
     ]
+
+
+def _interface_digest(package: str) -> str:
+    return digest([SOURCES / package], stamp("packages"))
 
 
 def stamp(step: str) -> str:
