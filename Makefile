@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 # A hung ROS call survives SIGTERM: every long command has a hard end.
-LIMIT ?= 900
+LIMIT ?= 2400
 HARD := timeout -k 20 $(LIMIT)
 
 # The same answer in every shell: nothing of another Python or ROS leaks in.
