@@ -26,6 +26,7 @@ MODULES = {
     "jacobian_server": "jacobian_server",
     "learner": "learner_node",
     "policy": "policy_node",
+    "pose": "pose_node",
     "robot_check": "robot_check",
 }
 # A learner small enough to make an update within a millisecond or two.

@@ -31,6 +31,7 @@ setup(
             f"learner_node = {NAME}.learner_node:main",
             f"monitor = {NAME}.monitor:main",
             f"policy_node = {NAME}.policy_node:main",
+            f"pose_node = {NAME}.pose_node:main",
             f"robot_check = {NAME}.robot_check:main",
         ],
     },
