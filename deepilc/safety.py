@@ -17,7 +17,7 @@ from sims.system import System
 
 __all__ = ["Backup", "BackupSwitch", "Envelope", "SafeResponse"]
 
-SafeKind = Literal["constant", "hold", "backup"]
+SafeKind = Literal["constant", "hold_then_constant", "backup"]
 
 
 class Envelope:
@@ -182,10 +182,10 @@ class SafeResponse:
     """What is applied where no valid action is: every robot names one.
 
     Attributes:
-        kind: "constant"; "hold": the last valid action for `duration`, then the constant; "backup":
+        kind: "constant"; "hold_then_constant": the last valid action for `duration`, then the constant; "backup":
             the backup controller while the state is known, else the constant.
         constant: (m,)
-        duration: Seconds that "hold" holds.
+        duration: Seconds that the last valid action is held.
         backup: For kind "backup".
     """
 
@@ -212,7 +212,7 @@ class SafeResponse:
             last: (m,) that action; None if there was none.
             state: (n,) state now; None if it is not known.
         """
-        if self.kind == "hold" and last is not None and since <= self.duration:
+        if self.kind == "hold_then_constant" and last is not None and since <= self.duration:
             return np.array(last, np.float32)
         if self.kind == "backup" and state is not None and np.isfinite(state).all():
             assert self.backup is not None

@@ -77,7 +77,7 @@ def test_the_backup_controller_hands_back_only_well_inside():
 
 
 def test_the_safe_response_holds_then_is_constant():
-    response = SafeResponse("hold", HOVER, duration=0.3)
+    response = SafeResponse("hold_then_constant", HOVER, duration=0.3)
     last = np.full(4, 15.0, np.float32)
     np.testing.assert_array_equal(response.action(0.2, last), last)
     np.testing.assert_array_equal(response.action(0.31, last), HOVER.astype(np.float32))
