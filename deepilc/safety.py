@@ -182,8 +182,8 @@ class SafeResponse:
     """What is applied where no valid action is: every robot names one.
 
     Attributes:
-        kind: "constant"; "hold_then_constant": the last valid action for `duration`, then the constant; "backup":
-            the backup controller while the state is known, else the constant.
+        kind: "constant"; "hold_then_constant": the last valid action for `duration`, then the
+            constant; "backup": the backup controller while the state is known, else the constant.
         constant: (m,)
         duration: Seconds that the last valid action is held.
         backup: For kind "backup".

@@ -21,9 +21,10 @@ def backup(
     system: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="System that it steers; +delay1 for the bridge to a robot."
+            metavar="NAME",
+            help="System that it steers, without delay: what it asks for acts at once.",
         ),
-    ] = "rexquadrotor+delay1",
+    ] = "rexquadrotor",
     out: Annotated[Path, typer.Option("--out", metavar="FILE.npz", help="File to write.")] = Path(
         "backup.npz"
     ),

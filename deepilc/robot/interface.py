@@ -33,11 +33,14 @@ class Reading:
         state: (n,) float32 in the system's units; NaN where unknown.
         age: Age (s) of the oldest source that is needed; inf if one never came.
         problems: One sentence each; empty if the state may be acted on.
+        outside: Those of the problems that say where the robot is, not what ails its sensors:
+            states out of bounds, too much tilt.
     """
 
     state: np.ndarray
     age: float
     problems: tuple[str, ...]
+    outside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,9 @@ class RobotInterface:
             problems.append(self._clock_jump)
         state = self._state()
         age = max(source.age(now) for source in self._sources.values())
-        return Reading(state, age, tuple(problems + self._bad_numbers(state)))
+        outside = self._out_of_bounds(state)
+        problems += self._not_finite(state) + outside
+        return Reading(state, age, tuple(problems), tuple(outside))
 
     def fill(self, action: np.ndarray, topic: str, message: Any, clock: float = math.nan) -> None:
         """Writes an action into a command.
@@ -265,15 +270,18 @@ class RobotInterface:
         self._previous = near if near @ before >= 0.0 else -near
         return self._previous
 
-    def _bad_numbers(self, state: np.ndarray) -> list[str]:
-        names, units = self._system.state.names, self._system.state.units
+    def _not_finite(self, state: np.ndarray) -> list[str]:
+        names = self._system.state.names
         came = {name for part in self._parts if part.raw is not None for name in part.entry.states}
-        problems = [
+        return [
             f"{names[i]} is not finite"
             for i in np.flatnonzero(~np.isfinite(state))
             if names[i] in came
         ]
-        problems += [
+
+    def _out_of_bounds(self, state: np.ndarray) -> list[str]:
+        names, units = self._system.state.names, self._system.state.units
+        problems = [
             f"{names[i]} = {state[i]:.4g} {units[i]} is outside {self.low[i]:g} .. {self.high[i]:g}"
             for i in np.flatnonzero((state < self.low) | (state > self.high))
         ]

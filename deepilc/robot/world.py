@@ -1,4 +1,4 @@
-"""A robot as the bridge sees it: episodes, guard, takeover, one transition per control period.
+"""A robot as the bridge sees it: episodes, rewards, one transition per control period.
 
 What `deepilc.world` is for a simulator, for a robot that does not wait. No ROS and no clock: the
 caller passes steady time and calls at every control period.
@@ -24,51 +24,16 @@ import numpy as np
 from deepilc.errors import UserError
 from deepilc.guard import Guard, GuardLimits
 from deepilc.plan import Plan, Progress
+from deepilc.robot.authority import Authority, Command, Request, faults
 from deepilc.robot.interface import Reading, RobotInterface
 from deepilc.safety import Backup, BackupSwitch, Envelope, SafeResponse
 from deepilc.transition import Mode, Observation, Source, Transition
 from sims.delayed import SUFFIX, DelayedSystem
 from sims.system import System
 
-__all__ = ["Command", "Request", "RobotWorld"]
+__all__ = ["Request", "RobotWorld"]
 
 DELAYS_KEPT = 6000
-NO_ACTION = "no action before the deadline"
-TOOK_OVER = "operator took over"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the policy asks for.
-
-    Attributes:
-        action: (m,) may be anything.
-        policy_version: Version that asks.
-        latency: Seconds from its observation to its arrival.
-        arrived: Steady time (s) of its arrival.
-    """
-
-    action: np.ndarray
-    policy_version: int
-    latency: float
-    arrived: float
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What was sent to the robot.
-
-    Attributes:
-        action: (m,) float32, finite and within the bounds.
-        requested: (m,) what the policy or the operator asked for; NaN if nobody did.
-        source: Who chose it.
-        reason: Why it is not what the policy asked for; empty if it is.
-    """
-
-    action: np.ndarray
-    requested: np.ndarray
-    source: Source
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +57,14 @@ class RobotWorld:
         actuate: Called with each action (m,); sends it and returns the steady time (s) of that.
         parameters: Parameter set that reward and ends belong to.
         limits: Guard limits.
-        backup: Backup controller, or None for none.
+        backup: Backup controller of the profile's system, or None for none.
         switch: When it takes over.
-        ramp_periods: Control periods in which the policy's share of the action grows to all of it,
-            at an episode's start and after a takeover; 0: at once.
+        ramp_periods: See `Authority`.
         dt_tolerance: Share of the control period by which the time between two states, or two
             actions, may be off before the row is left out of learning.
 
     Attributes:
         progress: Where the run stands.
-        command: The newest command, None before the first.
         interventions: Transitions in which the guard or an operator changed the action.
         human_steps: Transitions in which an operator's command acted.
         backup_steps: Transitions in which the backup controller acted.
@@ -138,27 +101,22 @@ class RobotWorld:
         self.interface = interface
         self.plan = plan
         self.progress = Progress()
-        self.command: Command | None = None
         self.interventions = self.human_steps = self.backup_steps = self.excluded = 0
         self.delays: deque[float] = deque(maxlen=DELAYS_KEPT)
         self._actuate = actuate
         self._task = system.parameters(parameters)
         bounds = zip(interface.low.tolist(), interface.high.tolist(), strict=True)
-        self.envelope = Envelope(
-            system, dict(zip(system.base.state.names, bounds, strict=True)), profile.max_tilt
-        )
-        self.guard = Guard(system, limits, self.envelope, interface.safe_action)
+        names = system.base.state.names
+        envelope = Envelope(system, dict(zip(names, bounds, strict=True)), profile.max_tilt)
         safe = profile.safe_action
-        self.safe_response = SafeResponse(
-            safe.kind, interface.safe_action, safe.duration or 0.0, backup
+        self._authority = Authority(
+            Guard(system, limits, envelope, interface.safe_action),
+            SafeResponse(safe.kind, interface.safe_action, safe.duration or 0.0, backup),
+            backup,
+            switch,
+            ramp_periods,
         )
-        self._backup = backup
-        self._switch = switch or BackupSwitch()
-        self._ramp_periods, self._ramp_left = ramp_periods, 0
-        self._ramp_from = interface.safe_action
         self._tolerance = dt_tolerance * system.dt
-        self._nothing = np.full(system.action.size, np.nan, np.float32)
-        self._good: tuple[np.ndarray, float] | None = None  # last valid action, and when
         self._reading: Reading | None = None
         self._open: _Sample | None = None
 
@@ -171,14 +129,16 @@ class RobotWorld:
     def hold(self, now: float, why: str) -> Command:
         """Sends the safe action, or the operator's command, outside of episodes."""
         reading = self._read(now)
-        command = self._human(now) or self._safe(now, reading, why, self._nothing)
+        authority = self._authority
+        asked = self.interface.human(now)
+        command = authority.human(asked) or authority.safe(now, reading, why)
         self._send(command)
         return command
 
     def stand_by(self, now: float) -> Command | None:
         """Leaves the robot to its own reset; only an operator's command goes through."""
         self._read(now)
-        command = self._human(now)
+        command = self._authority.human(self.interface.human(now))
         if command is not None:
             self._send(command)
         return command
@@ -189,7 +149,7 @@ class RobotWorld:
         No operator's override either: this is the emergency stop.
         """
         self.give_up()
-        command = self._safe(now, self._read(now), why, self._nothing)
+        command = self._authority.safe(now, self._read(now), why)
         self._send(command)
         return command
 
@@ -217,13 +177,12 @@ class RobotWorld:
             The first observation; None while the state is not usable, or if the plan is complete.
         """
         reading, mode = self._reading, self.plan.mode(self.progress)
-        assert reading is not None and self.command is not None, "hold() before begin()"
+        assert reading is not None, "hold() before begin()"
         self._open = None
         if mode is None or reading.problems:
             return None
         self._open = self._sample(now, reading, mode)
-        self._ramp_left, self._ramp_from = self._ramp_periods, self.command.action
-        self._switch.engaged = False
+        self._authority.episode_begins()
         return self.observation()
 
     # --- within an episode ------------------------------------------------------------------
@@ -246,19 +205,18 @@ class RobotWorld:
         before, progress = self._open, self.progress
         assert before is not None, "begin() before step()"
         reading = self._read(now)
-        command = self._decide(now, reading, request)
+        command = self._authority.decide(now, reading, self.interface.human(now), request)
         sent = self._send(command)
         after = self._sample(now, reading, before.mode)
-        excluded = self._irregular(before, after)
         reward, terminated = 0.0, False
         if not before.problem and not after.problem:
             outcome = before.state, command.action, after.state, self._task
             reward = float(self.system.reward(*outcome))
             terminated = bool(self.system.terminated(*outcome)) or bool(reading.outside)
-        truncated = not terminated and progress.step + 1 >= self.system.horizon
-        answered = request is not None and command.source is Source.POLICY
-        if answered:
+        version = 0
+        if request is not None and command.source is Source.POLICY:
             self.delays.append(sent - before.measured)
+            version = request.policy_version
         transition = Transition(
             number=progress.number,
             episode=progress.episode,
@@ -270,110 +228,37 @@ class RobotWorld:
             reward=reward,
             next_state=after.state,
             terminated=terminated,
-            truncated=truncated,
+            truncated=not terminated and progress.step + 1 >= self.system.horizon,
             intervention=bool(command.reason),
             source=command.source,
             guard_reason=command.reason,
             dt=after.measured - before.measured,
-            policy_version=request.policy_version if answered and request else 0,
+            policy_version=version,
             action_latency=request.latency if request else float("nan"),
             robot=self.interface.profile.robot,
-            excluded=excluded,
+            excluded=self._irregular(before, after),
         )
         self._count(transition)
         self.progress = progress.after(transition)
         self._open = None if transition.ends_episode else after
         return transition
 
-    # --- who acts ---------------------------------------------------------------------------
-
-    def _decide(self, now: float, reading: Reading, request: Request | None) -> Command:
-        """Operator before sensor faults before backup before misses before the guarded policy."""
-        requested = self._nothing if request is None else np.asarray(request.action, np.float32)
-        human = self._human(now)
-        if human is not None:
-            self._restart_ramp(human.action)
-            return human
-        if faults := _faults(reading):
-            return self._safe(now, reading, faults[0], requested)
-        state = self._joined(reading)
-        engaged = self._switch.update(self.envelope.reach(state))
-        if engaged and self._backup is not None:
-            action = self._backup.act(state)
-            self._restart_ramp(action)
-            why = f"backup controller: {100.0 * self.envelope.reach(state):.0f} % of the workspace"
-            return Command(action, requested, Source.BACKUP, why)
-        if request is None:
-            return self._safe(now, reading, NO_ACTION, requested)
-        wanted, ramp = self._ramped(requested)
-        verdict = self.guard.check(
-            wanted,
-            state,
-            self._acting,
-            observation_age=reading.age,
-            action_age=now - request.arrived,
-        )
-        if verdict.source is Source.SAFE:
-            return self._safe(now, reading, verdict.reason, requested)
-        reason = "; ".join(part for part in (ramp, verdict.reason) if part)
-        return Command(verdict.action, requested, Source.POLICY, reason)
-
-    def _human(self, now: float) -> Command | None:
-        """The operator's command, within the action bounds; None if nobody took over."""
-        asked = self.interface.human(now)
-        if asked is None:
-            return None
-        previous = None if self.command is None else self.command.action
-        verdict = self.guard.limit(asked, previous, source=Source.HUMAN)
-        if verdict.source is not Source.HUMAN:
-            return None
-        reason = "; ".join(part for part in (TOOK_OVER, verdict.reason) if part)
-        return Command(verdict.action, np.asarray(asked, np.float32), Source.HUMAN, reason)
-
-    def _safe(self, now: float, reading: Reading, why: str, requested: np.ndarray) -> Command:
-        last, since = (None, np.inf) if self._good is None else (self._good[0], self._good[1])
-        state = None if _faults(reading) else self._joined(reading)
-        action = self.safe_response.action(now - since, last, state)
-        return Command(action, requested, Source.SAFE, why)
-
-    def _ramped(self, requested: np.ndarray) -> tuple[np.ndarray, str]:
-        """The policy's growing share of the action, and what to call it."""
-        if self._ramp_left == 0:
-            return requested, ""
-        done = self._ramp_periods - self._ramp_left + 1
-        self._ramp_left -= 1
-        share = np.float32(done / (self._ramp_periods + 1))
-        mixed = (1 - share) * self._ramp_from + share * requested
-        return mixed.astype(np.float32), f"ramp-in {done}/{self._ramp_periods}"
-
-    def _restart_ramp(self, action: np.ndarray) -> None:
-        self._ramp_left, self._ramp_from = self._ramp_periods, action
-
     # --- helpers ----------------------------------------------------------------------------
-
-    @property
-    def _acting(self) -> np.ndarray:
-        """(m,) the action that acts now."""
-        return self.guard.safe("").action if self.command is None else self.command.action
 
     def _read(self, now: float) -> Reading:
         self._reading = self.interface.reading(now)
         return self._reading
 
-    def _joined(self, reading: Reading) -> np.ndarray:
-        return self.system.join(reading.state, self._acting)
-
     def _sample(self, now: float, reading: Reading, mode: Mode) -> _Sample:
         """The state (s, action that acts from now on)."""
-        faults = _faults(reading)
+        problems = faults(reading)
         age = reading.age if np.isfinite(reading.age) else 0.0
-        return _Sample(self._joined(reading), mode, now, now - age, faults[0] if faults else "")
+        state = self.system.join(reading.state, self._authority.acting)
+        return _Sample(state, mode, now, now - age, problems[0] if problems else "")
 
     def _send(self, command: Command) -> float:
         sent = self._actuate(command.action)
-        self.command = command
-        if command.source is not Source.SAFE:
-            self._good = command.action, sent
+        self._authority.sent(command, sent)
         return sent
 
     def _irregular(self, before: _Sample, after: _Sample) -> str:
@@ -394,8 +279,3 @@ class RobotWorld:
         self.human_steps += transition.source is Source.HUMAN
         self.backup_steps += transition.source is Source.BACKUP
         self.excluded += bool(transition.excluded)
-
-
-def _faults(reading: Reading) -> tuple[str, ...]:
-    """What is wrong with the sensors; being outside the bounds is the robot's affair."""
-    return tuple(problem for problem in reading.problems if problem not in reading.outside)

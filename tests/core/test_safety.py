@@ -86,21 +86,22 @@ def test_the_safe_response_holds_then_is_constant():
         SafeResponse("backup", HOVER)
 
 
-def test_the_backup_controller_brings_the_real_quadrotor_back_from_the_edge(tmp_path):
-    made, radius = design(SYSTEM, trim=HOVER)
+@pytest.mark.parametrize("system", [SYSTEM.base, SYSTEM], ids=lambda system: system.name)
+def test_the_backup_controller_brings_the_real_quadrotor_back_from_the_edge(tmp_path, system):
+    made, radius = design(system, trim=HOVER)
     assert radius < 1.0
     made.save(tmp_path / "backup.npz")
-    backup = Backup.load(tmp_path / "backup.npz", SYSTEM)
+    backup = Backup.load(tmp_path / "backup.npz", system)
     rng = np.random.default_rng(0)
     count = 50
-    x = np.zeros((count, 16), np.float32)
+    x = np.zeros((count, system.state.size), np.float32)
     x[:, :3] = rng.uniform(-4.0, 4.0, (count, 3))
     x[np.arange(count), rng.integers(0, 3, count)] = 4.0
     angles = rng.uniform(-0.4, 0.4, (count, 3))
     x[:, 3:6] = mrp.from_quaternion(mrp.quaternion_from_euler(angles))
     x[:, 6:9] = rng.uniform(-1.0, 1.0, (count, 3))
-    x[:, 12:] = HOVER
-    world = SYSTEM.simulation("real", count)
+    x[:, 12:] = HOVER[: system.state.size - 12]
+    world = system.simulation("real", count)
     for row in range(count):
         world.begin(row, x[row])
     for _ in range(200):
@@ -135,7 +136,7 @@ def test_a_system_without_a_point_of_rest_or_a_wrong_trim_is_refused():
 def test_the_command_writes_a_controller_and_says_what_is_wrong(tmp_path, capsys):
     out = tmp_path / "backup.npz"
     assert run(["backup", "--out", str(out), "--trim", "12.2,12.2,12.2,12.2"]) == 0
-    np.testing.assert_allclose(Backup.load(out, SYSTEM).action, HOVER, rtol=1e-6)
+    np.testing.assert_allclose(Backup.load(out, SYSTEM.base).action, HOVER, rtol=1e-6)
     assert "its slowest error shrinks" in " ".join(capsys.readouterr().out.split())
     assert run(["backup", "--out", str(out), "--trim", "twelve"]) == 2
     assert "--trim is 'twelve'" in capsys.readouterr().err
