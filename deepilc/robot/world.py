@@ -28,6 +28,7 @@ from deepilc.robot.authority import Authority, Command, Request, faults
 from deepilc.robot.interface import Reading, RobotInterface
 from deepilc.safety import Backup, BackupSwitch, Envelope, SafeResponse
 from deepilc.transition import Mode, Observation, Source, Transition
+from sims import registry
 from sims.delayed import SUFFIX, DelayedSystem
 from sims.system import System
 
@@ -96,6 +97,11 @@ class RobotWorld:
                 f"the bridge to a robot applies an action one period after its observation, so the "
                 f"run's system must be {system.name.removesuffix(SUFFIX)}{SUFFIX} and the "
                 f"profile's delay 1; they are {system.name} and {profile.delay}"
+            )
+        if registry.get(profile.system) is not system.base:
+            raise UserError(
+                f"profile {profile.robot} is for {profile.system}, the run's system is "
+                f"{system.name}; use {profile.system}{SUFFIX}"
             )
         self.system = system
         self.interface = interface
