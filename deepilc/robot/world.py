@@ -132,6 +132,16 @@ class RobotWorld:
         """Why the robot must not be armed; empty if it may."""
         return self.interface.reading(now).problems
 
+    def arrived(self, now: float) -> bool:
+        """Whether the robot is usable and within the bounds that its go-to reset has to reach."""
+        reading, goto = self.interface.reading(now), self.interface.profile.reset.goto
+        names = list(self.system.state.names)
+        within = {} if goto is None else goto.within
+        inside = all(
+            low <= reading.state[names.index(name)] <= high for name, (low, high) in within.items()
+        )
+        return inside and not reading.problems
+
     def hold(self, now: float, why: str) -> Command:
         """Sends the safe action, or the operator's command, outside of episodes."""
         reading = self._read(now)

@@ -9,7 +9,7 @@ NAME = "deepilc_ros"
 setup(
     name=NAME,
     version="0.1.0",
-    description="Bridge, Jacobian server, learner and policy node of deepilc",
+    description="Bridges, Jacobian server, learner and policy node of deepilc",
     maintainer="deepilc contributors",
     maintainer_email="maintainers@deepilc.invalid",
     license="MIT",
@@ -28,7 +28,9 @@ setup(
             f"bridge_node = {NAME}.bridge_node:main",
             f"jacobian_server = {NAME}.jacobian_server:main",
             f"learner_node = {NAME}.learner_node:main",
+            f"operate = {NAME}.operate:main",
             f"policy_node = {NAME}.policy_node:main",
+            f"robot_bridge = {NAME}.robot_bridge:main",
         ],
     },
 )

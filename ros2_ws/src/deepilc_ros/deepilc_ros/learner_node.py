@@ -10,6 +10,7 @@ import numpy as np
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.task import Future
+from std_srvs.srv import Trigger
 
 from deepilc.bringup import STOP_GRACE
 from deepilc.errors import UserError
@@ -135,6 +136,7 @@ class LearnerNode(Node):
         self.create_subscription(Transition, "transition", self._on_transition, ROWS)
         self.create_subscription(Linearization, "linearization", self._on_linearization, ROWS)
         self.create_subscription(BridgeStatus, "bridge_status", self._on_bridge, LATCHED)
+        self.create_service(Trigger, "save", self._save)
         self._get_transitions = self.create_client(GetTransitions, "get_transitions")
         self._linearize = self.create_client(Linearize, "linearize")
         steady_timer(self, LOOK_PERIOD, self._look)
@@ -288,6 +290,14 @@ class LearnerNode(Node):
                 write_status(thread.folder.path / "status.json", message, self._bridge)
             except OSError:  # a full disk must not end the learning
                 self._counters["status file not written"] += 1
+
+    def _save(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        alive = self._thread.is_alive()
+        if alive:
+            self._thread.request_save()
+        response.success = alive
+        response.message = "saving a checkpoint" if alive else "nothing to save: learning has ended"
+        return response
 
     def _rejected(self) -> int:
         counters = list(self._counters.items())  # at once: the thread adds new ones meanwhile
