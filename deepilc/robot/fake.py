@@ -130,6 +130,7 @@ class FakeRobot:
         self._world = system.at_period(1.0 / rate).simulation(self._parameters)
         self._dt = 1.0 / rate
         self._rng = np.random.default_rng(seed)
+        self._newest = self._asked = np.array(system.safe_action, float)
         self._periods = {t: 1.0 / (s.rate or DEFAULT_RATE) for t, s in profile.sources.items()}
         self._next = dict.fromkeys(profile.sources, 0.0)  # simulated s of the next measurement
         self._time = 0.0  # simulated s

@@ -14,7 +14,7 @@ import numpy as np
 from deepilc.errors import UserError
 from deepilc.robot import fit, rotations
 from deepilc.robot.fields import FieldError, getter, put, put_numbers
-from deepilc.robot.mapping import UNITS, Attitude, Numbers, each
+from deepilc.robot.mapping import UNITS, Attitude, Numbers, Vector, each
 from deepilc.robot.profile import Command, Profile, Stamp
 from deepilc.robot.source import Part, SourceState
 from deepilc.robot.takeover import TakeoverState
@@ -80,6 +80,7 @@ class RobotInterface:
 
     Attributes:
         profile: The robot.
+        system: Its system.
         subscriptions: Topics to listen to, the takeover's among them.
         publications: Topics of commands.
         low: (n,) float32 lower bounds of states: the profile's, else the system's.
@@ -94,8 +95,8 @@ class RobotInterface:
     def __init__(self, profile: Profile, system: System) -> None:
         fit.check(profile, system)
         self.profile = profile
+        self.system = system
         self.counters: Counter[str] = Counter()
-        self._system = system
         self._places = {name: i for i, name in enumerate(system.state.names)}
         self.low, self.high = fit.bounds(profile, system)
         safe = [profile.safe_action.action[name] for name in system.action.names]
@@ -170,7 +171,7 @@ class RobotInterface:
         problems: list[str] = []
         for source in self._sources.values():
             problems += source.problems(now)
-        if self._clock_jump and now - self._clock_jumped <= 2.0 * self._system.dt:
+        if self._clock_jump and now - self._clock_jumped <= 2.0 * self.system.dt:
             problems.append(self._clock_jump)
         state = self._state()
         age = max(source.age(now) for source in self._sources.values())
@@ -204,7 +205,7 @@ class RobotInterface:
 
     def ages(self, now: float) -> np.ndarray:
         """(n,) age (s) of every state; inf where it never came."""
-        ages = np.full(self._system.state.size, math.inf)
+        ages = np.full(self.system.state.size, math.inf)
         for part in self._parts:
             for name in part.entry.states:
                 if name is not None:
@@ -216,12 +217,12 @@ class RobotInterface:
         return {topic: source.rate for topic, source in self._sources.items()}
 
     def origin(self) -> dict[str, tuple[str, str]]:
-        """State name to the topic and field that it comes from."""
+        """State name to the topic and field that it comes from, as `position[pole]`."""
         return {
-            name: (topic, part.entry.field)
+            name: (topic, part.entry.field + _element(part.entry, i))
             for topic, source in self._sources.items()
             for part in source.parts
-            for name in part.entry.states
+            for i, name in enumerate(part.entry.states)
             if name is not None
         }
 
@@ -232,7 +233,7 @@ class RobotInterface:
         return rotations.tilt(self._attitude.raw)
 
     def _state(self) -> np.ndarray:
-        state = np.full(self._system.state.size, np.nan, np.float32)
+        state = np.full(self.system.state.size, np.nan, np.float32)
         attitude = self._attitude.raw if self._attitude is not None else None
         for part in self._parts:
             if part.raw is None:
@@ -271,7 +272,7 @@ class RobotInterface:
         return self._previous
 
     def _not_finite(self, state: np.ndarray) -> list[str]:
-        names = self._system.state.names
+        names = self.system.state.names
         came = {name for part in self._parts if part.raw is not None for name in part.entry.states}
         return [
             f"{names[i]} is not finite"
@@ -280,7 +281,7 @@ class RobotInterface:
         ]
 
     def _out_of_bounds(self, state: np.ndarray) -> list[str]:
-        names, units = self._system.state.names, self._system.state.units
+        names, units = self.system.state.names, self.system.state.units
         problems = [
             f"{names[i]} = {state[i]:.4g} {units[i]} is outside {self.low[i]:g} .. {self.high[i]:g}"
             for i in np.flatnonzero((state < self.low) | (state > self.high))
@@ -302,7 +303,7 @@ class RobotInterface:
             factor = UNITS[entry.unit] if entry.unit else 1.0
             size = len(entry.actions)
             numbers = [
-                (float(action[self._system.action.names.index(name)]) * scale + offset) / factor
+                (float(action[self.system.action.names.index(name)]) * scale + offset) / factor
                 for name, scale, offset in zip(
                     entry.actions, each(entry.scale, size), each(entry.offset, size), strict=True
                 )
@@ -310,6 +311,17 @@ class RobotInterface:
             put_numbers(message, entry.field, numbers, entry.index, entry.unused)
         if command.stamp is not None and not math.isnan(clock):
             _put_stamp(message, command.stamp, clock)
+
+
+def _element(entry: Numbers | Vector | Attitude, i: int) -> str:
+    """Which part of a field the i-th state is."""
+    if isinstance(entry, Vector):
+        return "" if entry.into not in (None, entry.frame) else f".{'xyz'[i]}"
+    if isinstance(entry, Attitude):
+        return ""
+    if entry.joints is not None:
+        return f"[{entry.joints[i]}]"
+    return "" if entry.index is None else f"[{entry.index[i]}]"
 
 
 def _put_stamp(message: Any, stamp: Literal["header"] | Stamp, clock: float) -> None:

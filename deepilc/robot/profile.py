@@ -26,6 +26,7 @@ __all__ = [
     "Source",
     "Stamp",
     "Takeover",
+    "find",
     "load",
     "names",
     "schema",
@@ -266,6 +267,21 @@ def names() -> list[str]:
     return sorted(path.stem for path in paths.PROFILES.glob("*.yaml"))
 
 
+def find(name: str | Path) -> Path:
+    """File of a profile: one of `names()`, or a path to a YAML file.
+
+    Raises:
+        UserError: There is none.
+    """
+    own = Path(name).expanduser()
+    path = own if own.suffix in (".yaml", ".yml") else paths.PROFILES / f"{name}.yaml"
+    if path.is_file():
+        return path.resolve()
+    if path is own:
+        raise UserError(f"there is no profile {path}; shipped ones: {', '.join(names())}")
+    raise UserError(f"no profile is named {str(name)!r}{suggestion(str(name), names())}")
+
+
 def load(name: str | Path) -> Profile:
     """Read and check a profile.
 
@@ -275,15 +291,9 @@ def load(name: str | Path) -> Profile:
     Raises:
         UserError: What is wrong, where in the file, and what is allowed.
     """
-    path = Path(name).expanduser()
-    if path.suffix not in (".yaml", ".yml"):
-        path = paths.PROFILES / f"{name}.yaml"
-        if not path.is_file():
-            raise UserError(f"no profile is named {str(name)!r}{suggestion(str(name), names())}")
+    path = find(name)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"there is no profile {path}; shipped ones: {', '.join(names())}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"cannot read profile {path}: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

@@ -22,9 +22,11 @@ from rclpy.experimental import EventsExecutor
 
 MODULES = {
     "bridge": "bridge_node",
+    "fake_robot": "fake_robot",
     "jacobian_server": "jacobian_server",
     "learner": "learner_node",
     "policy": "policy_node",
+    "robot_check": "robot_check",
 }
 # A learner small enough to make an update within a millisecond or two.
 SMALL = {

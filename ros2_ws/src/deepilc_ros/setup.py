@@ -26,11 +26,13 @@ setup(
     entry_points={
         "console_scripts": [
             f"bridge_node = {NAME}.bridge_node:main",
+            f"fake_robot = {NAME}.fake_robot:main",
             f"jacobian_server = {NAME}.jacobian_server:main",
             f"learner_node = {NAME}.learner_node:main",
             f"operate = {NAME}.operate:main",
             f"policy_node = {NAME}.policy_node:main",
             f"robot_bridge = {NAME}.robot_bridge:main",
+            f"robot_check = {NAME}.robot_check:main",
         ],
     },
 )

@@ -9,7 +9,16 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from deepilc_ros.parameters import Setting
 
-__all__ = ["LATCHED", "LOCKSTEP", "NEWEST", "PACING", "REAL_TIME", "ROWS", "newest_for"]
+__all__ = [
+    "LATCHED",
+    "LOCKSTEP",
+    "NEWEST",
+    "PACING",
+    "REAL_TIME",
+    "ROWS",
+    "newest_for",
+    "subscription_for",
+]
 
 LOCKSTEP = "lockstep"
 REAL_TIME = "real_time"
@@ -51,3 +60,11 @@ def newest_for(pacing: str) -> QoSProfile:
     if pacing == REAL_TIME:
         return _profile(1, ReliabilityPolicy.BEST_EFFORT)
     return NEWEST
+
+
+def subscription_for(wanted: str) -> QoSProfile:
+    """A robot's topic: "sensor" (best effort, which hears every publisher) or "reliable"."""
+    reliability = (
+        ReliabilityPolicy.BEST_EFFORT if wanted == "sensor" else ReliabilityPolicy.RELIABLE
+    )
+    return _profile(10, reliability)

@@ -5,14 +5,12 @@ it (`ros2 lifecycle set`, or the executable `operate`).
 """
 
 import functools
-import importlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from rclpy.qos import qos_profile_sensor_data
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
@@ -26,8 +24,9 @@ from deepilc_msgs.msg import BridgeStatus
 from deepilc_ros import process
 from deepilc_ros.bridge_base import BridgeBase
 from deepilc_ros.drive import Drive, State
+from deepilc_ros.message_types import message_type
 from deepilc_ros.parameters import Setting
-from deepilc_ros.qos import NEWEST, REAL_TIME, ROWS
+from deepilc_ros.qos import NEWEST, REAL_TIME, subscription_for
 from deepilc_ros.robot_drive import RobotDrive
 from deepilc_ros.robot_settings import SETTINGS
 from sims import registry
@@ -85,13 +84,12 @@ class RobotBridge(BridgeBase):
     def _connect_own(self) -> None:
         """The robot's topics, whose types the profile names."""
         for wanted in self._interface.subscriptions:
-            kind = message_type(wanted.type, self._profile.robot)
+            kind = message_type(wanted.type)
             self._interface.check(wanted.topic, kind())
-            qos = qos_profile_sensor_data if wanted.qos == "sensor" else ROWS
             receive = functools.partial(self._receive, wanted.topic)
-            self._subscription(kind, wanted.topic, receive, qos)
+            self._subscription(kind, wanted.topic, receive, subscription_for(wanted.qos))
         for made in self._interface.publications:
-            kind = message_type(made.type, self._profile.robot)
+            kind = message_type(made.type)
             self._interface.check(made.topic, kind())
             publisher = self._publisher(kind, made.topic, NEWEST)
             self._commands.append((made.topic, publisher, kind()))
@@ -101,7 +99,7 @@ class RobotBridge(BridgeBase):
             self._goto_client = self.create_client(Trigger, goto.service)
             self._entities.append(functools.partial(self.destroy_client, self._goto_client))
         elif goto is not None:
-            kind = message_type(goto.type or "", self._profile.robot)
+            kind = message_type(goto.type or "")
             self._goto_message = kind()
             for path, value in goto.message.items():
                 put(self._goto_message, path, value)
@@ -121,6 +119,28 @@ class RobotBridge(BridgeBase):
         drive = self._drive
         if drive is not None and drive.state is not State.IDLE:
             drive.world.halt(time.monotonic(), why)
+
+    # --- the operator -----------------------------------------------------------------------
+
+    def _operations(self, drive: Drive) -> Mapping[str, Callable[[], str]]:
+        return {**super()._operations(drive), "arm": self._arm}
+
+    def _arm(self) -> str:
+        """Arms, unless the robot's topics say that two would command it, or that it is not there.
+
+        A second publisher of states is another robot, or a rehearsal that was left running.
+        """
+        assert self._drive is not None
+        for topic, publisher, _ in self._commands:
+            others = self.count_publishers(topic) - 1
+            if others > 0:
+                return f"nothing armed: {others} other node(s) publish commands on {topic}"
+            if publisher.get_subscription_count() == 0:
+                return f"nothing armed: nobody listens to {topic}"
+        for topic in self._profile.sources:
+            if (count := self.count_publishers(topic)) > 1:
+                return f"nothing armed: {count} nodes publish {topic}; which is the robot?"
+        return self._drive.arm(time.monotonic())
 
     # --- the robot --------------------------------------------------------------------------
 
@@ -180,21 +200,6 @@ class RobotBridge(BridgeBase):
             "transitions excluded": world.excluded,
         }
         return values | dict(self._interface.counters)
-
-
-def message_type(name: str, robot: str) -> Callable[[], Any]:
-    """The class of a message type such as nav_msgs/msg/Odometry.
-
-    Raises:
-        UserError: It is not installed.
-    """
-    package, _, kind = name.split("/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), kind)
-    except (ImportError, AttributeError):
-        raise UserError(
-            f"profile {robot}: the message type {name} is not installed here; install {package}"
-        ) from None
 
 
 def main() -> int:
