@@ -47,6 +47,12 @@ SETTINGS = (
         low=0.05,
         high=3600.0,
     ),
+    Setting(
+        "stay",
+        False,
+        "Stay when the plan is complete, so that the stack goes on: for robots, which need their "
+        "bridge until an operator has put them down.",
+    ),
 )
 LOOK_PERIOD = 0.1  # s between looks for missing messages
 STATUS_PERIOD = 0.25  # s; the bridge takes it as a sign of life
@@ -68,6 +74,7 @@ class LearnerNode(Node):
         _one_thread(config.device)
         if values["run"] == RUN.default:
             raise UserError("the learner needs a run folder: set the parameter run to its path")
+        self._stays = values["stay"]
         lockstep = values["pacing"] == LOCKSTEP
         initial = Path(values["initial"]).expanduser() if values["initial"] else None
         path = Path(values["run"]).expanduser()
@@ -104,6 +111,8 @@ class LearnerNode(Node):
         bridge = self._bridge
         heard = bridge is not None and bridge.state == BridgeStatus.FINISHED
         failed = self._thread.failure is not None
+        if self._stays and not failed:
+            return False
         return heard or failed or time.monotonic() - self._ended_at > LAST_WORD
 
     def start(self) -> None:
