@@ -32,7 +32,9 @@ EXECUTABLES = (
     "fake_robot",
     "jacobian_server",
     "learner_node",
+    "operate",
     "policy_node",
+    "robot_bridge",
     "robot_check",
 )
 INTERFACES = ("deepilc_msgs", "deepilc_px4_msgs")

@@ -34,7 +34,7 @@ COMMANDS = {
     "status": "print what the bridge says about itself",
 }
 NODES = ("policy", "bridge")
-PATIENCE = 5.0  # s to find a service, and to get its answer
+PATIENCE = 15.0  # s to find a service, and to get its answer
 
 
 class Operator(Node):

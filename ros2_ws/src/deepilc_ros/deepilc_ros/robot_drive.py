@@ -8,6 +8,10 @@
 
 Nothing leads out of a safe stop but `arm`, an operator's act. Where the operator brings the robot
 to its start, arming says that it is there.
+
+A robot that has not been commanded yet, or that was brought to its start by itself or by a node, is
+left alone until the policy node has answered: hovering blindly while a learner loads would be worse
+than standing still.
 """
 
 from collections.abc import Callable
@@ -64,6 +68,8 @@ class RobotDrive(Drive):
         self._answered_at = 0.0
         self._silent = 0
         self._reset_since = 0.0
+        self._commanding = False  # whether the robot gets its commands from here now
+        self._ready = False  # whether the policy node has shown that it answers
         self._robot_says_done = False
 
     # --- the operator -----------------------------------------------------------------------
@@ -100,7 +106,7 @@ class RobotDrive(Drive):
         """Gives the episode up and holds the robot by its safe action, until `arm`."""
         if self.state not in (State.RUNNING, State.ARMED, State.RESETTING):
             return f"nothing to pause: {self.state.name.lower()}"
-        self._paused = True
+        self._paused = self._commanding = True
         self.world.halt(now, "paused by the operator")
         self._observation = self._answer = None
         self._set(State.ARMED, "paused by the operator")
@@ -131,6 +137,7 @@ class RobotDrive(Drive):
         """The node is no longer active: nothing is sent until it is armed again."""
         self._paused = False
         self._observation = self._answer = None
+        self._commanding = False
         self.world.give_up()
         if self.state is not State.FINISHED:
             self._set(State.IDLE, reason)
@@ -154,10 +161,12 @@ class RobotDrive(Drive):
             self._step(now)
         elif self.state is State.RESETTING:
             self._wait_for_start(now)
-        else:
+        elif self.state is State.ARMED and not self._paused:
+            self._wait_for_policy(now)
+        elif self._commanding:
             self.world.hold(now, self.reason or self.state.name.lower())
-            if self.state is State.ARMED and not self._paused and self._begun:
-                self._offer_start(now)
+        else:
+            self.world.stand_by(now)
 
     def _accept(self, answer: Answer, now: float) -> None:
         if self._answer is not None:
@@ -170,27 +179,49 @@ class RobotDrive(Drive):
             if not np.isfinite(answer.action).all():
                 self.counters["actions ignored: not finite while armed"] += 1
                 return
+            if not self._commanding:
+                self._ready = True
+                return
             self._set(State.RUNNING)
         self._answer, self._answered_at = answer, now
 
     def _rearmed(self, now: float) -> None:
         self._silent = 0
+        self._ready = False
         self._answer = self._observation = None
 
     # --- episodes ---------------------------------------------------------------------------
 
-    def _offer_start(self, now: float) -> None:
+    def _wait_for_policy(self, now: float) -> None:
         """Asks for the first action of an episode, at every tick until it is answered."""
+        self._commanding = self._commanding or self._ready
+        if self._commanding:
+            self.world.hold(now, self.reason)
+        else:
+            self.world.stand_by(now)
+        if not self._begun:
+            return
         if self.world.complete:
             self._set(State.FINISHED)
             return
         observation = self.world.begin(now)
-        if observation is None:
+        self._silent += self._commanding or observation is None
+        if self._silent > self.silent_periods:
+            why = "; ".join(self.world.obstacles(now)) or "policy node silent"
+            self._give_up_waiting(now, f"{why} for {self.silent_periods} periods")
+        elif observation is None:
             self._observation = None
-            self.reason = "; ".join(self.world.obstacles(now))
-            return
-        self.reason = self._waiting()
-        self._ask(observation)
+        else:
+            self.reason = self._waiting()
+            self._ask(observation)
+
+    def _give_up_waiting(self, now: float, why: str) -> None:
+        """Stops safely, or disarms where the robot is not in our hands."""
+        if self._commanding:
+            self._safe_stop(now, why)
+        else:
+            self._observation = None
+            self._set(State.IDLE, f"disarmed: {why}")
 
     def _step(self, now: float) -> None:
         answer, self._answer = self._answer, None
@@ -233,15 +264,16 @@ class RobotDrive(Drive):
 
     def _safe_stop(self, now: float, why: str) -> None:
         self._set(State.SAFE_STOP, why)
+        self._commanding = True
         self._observation = self._answer = None
         self.world.halt(now, why)
 
     # --- between episodes -------------------------------------------------------------------
 
     def _begin_reset(self, now: float) -> None:
-        self._observation = self._answer = None
-        self._silent = 0
+        self._rearmed(now)
         self._reset_since, self._robot_says_done = now, False
+        self._commanding = self._commanding and self._reset.mode == "operator"
         self._set(State.RESETTING, BRING[self._reset.mode])
         if self._reset.mode == "robot":
             self._go()
