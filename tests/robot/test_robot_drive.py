@@ -111,6 +111,21 @@ def test_a_policy_that_falls_silent_at_the_start_does_not_leave_the_robot_drifti
     assert bench.drive.state is State.SAFE_STOP and "policy node silent" in bench.drive.reason
 
 
+def test_a_policy_that_dies_between_episodes_needs_an_operator_to_arm_again() -> None:
+    bench = Bench(NODE, silent_periods=4)
+    bench.arm()
+    assert bench.drive.reset(bench.flight.now).endswith("begins")
+    for _ in range(4):
+        bench.period()
+    ended(bench)
+    bench.flight.pass_time()
+    assert bench.drive.reset(bench.flight.now) == "episode 1 begins"
+    for _ in range(6):
+        bench.period(answer=False)
+    assert bench.drive.state is State.IDLE
+    assert bench.drive.reason == "disarmed: policy node silent for 4 periods"
+
+
 def test_a_robot_that_becomes_unusable_while_it_waits_is_disarmed_not_commanded() -> None:
     bench = Bench(silent_periods=4)
     bench.arm()

@@ -23,7 +23,7 @@ from deepilc import checkpoint, paths
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Transition
 from deepilc_ros.qos import LATCHED, ROWS
 
-pytestmark = [pytest.mark.ros, pytest.mark.slow]
+pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(400)]
 
 HOVER = np.full(4, 12.2, np.float32)
 SILENT = 8
@@ -39,9 +39,11 @@ def operate(command: str) -> tuple[int, str]:
 
 
 def patient_profile(folder: Path) -> str:
-    """The rehearsal's profile for a loaded machine, which is late now and then: not tested here."""
+    """The rehearsal's profile for a loaded machine, which is late, and a policy that cannot fly."""
     content = yaml.safe_load((paths.PROFILES / "quadrotor_rehearsal.yaml").read_text())
     content["sources"]["odom"] |= {"rate": None, "max_age": 2.0, "stuck_after": None}
+    far = ("x", "y", "z", "vx", "vy", "vz", "wx", "wy", "wz")
+    content |= {"max_tilt": None, "bounds": {name: [-200.0, 200.0] for name in far}}
     file = folder / "robot.yaml"
     file.write_text(yaml.safe_dump(content))
     return str(file)
@@ -78,6 +80,7 @@ class Rehearsal:
 
         def armed() -> bool:
             self.spin(0.5)
+            self.probe.call(Trigger, "fake_robot/reset")  # it may have drifted: carry it back
             return self.probe.call(Trigger, "arm").success
 
         self.probe.until(armed, "arming")
@@ -89,7 +92,7 @@ class Rehearsal:
 
         def enough() -> bool:
             if self.status[-1].state in (BridgeStatus.SAFE_STOP, BridgeStatus.IDLE):  # late: load
-                self.probe.call(Trigger, "arm")
+                self.arm()
             return len(self.rows) >= first + count
 
         try:
@@ -133,6 +136,8 @@ def test_a_rehearsal_from_arming_to_takeover(rehearsal: Rehearsal, tmp_path: Pat
     assert any(row.guard_reason.startswith("ramp-in 1/10") for row in rows)
     assert any(row.policy_version > 0 for row in rows)
 
+    episode = rows[-1].episode
+    probe.until(lambda: rows[-1].episode > episode and rows[-1].step > 2, "an episode's start")
     nodes.kill("policy")
     rehearsal.state(BridgeStatus.SAFE_STOP, "safe stop")
     assert f"policy node silent for {SILENT} periods" == rehearsal.status[-1].reason

@@ -70,6 +70,7 @@ class RobotDrive(Drive):
         self._reset_since = 0.0
         self._commanding = False  # whether the robot gets its commands from here now
         self._ready = False  # whether the policy node has shown that it answers
+        self._patient = False  # whether it may take its time: only between arming and flying
         self._robot_says_done = False
 
     # --- the operator -----------------------------------------------------------------------
@@ -87,6 +88,7 @@ class RobotDrive(Drive):
             self.reason = f"not armed: {'; '.join(obstacles)}"
             return f"nothing armed: {'; '.join(obstacles)}"
         self._paused = self._stopped_by_operator = False
+        self._patient = True
         self._rearmed(now)
         if self._reset.mode == "operator":
             self._set(State.ARMED, self._waiting())
@@ -182,6 +184,7 @@ class RobotDrive(Drive):
             if not self._commanding:
                 self._ready = True
                 return
+            self._patient = False
             self._set(State.RUNNING)
         self._answer, self._answered_at = answer, now
 
@@ -205,7 +208,7 @@ class RobotDrive(Drive):
             self._set(State.FINISHED)
             return
         observation = self.world.begin(now)
-        self._silent += self._commanding or observation is None
+        self._silent += self._commanding or observation is None or not self._patient
         if self._silent > self.silent_periods:
             why = "; ".join(self.world.obstacles(now)) or "policy node silent"
             self._give_up_waiting(now, f"{why} for {self.silent_periods} periods")
