@@ -79,7 +79,9 @@ class Rehearsal:
         """Arms as soon as the robot's state is known."""
 
         def armed() -> bool:
-            self.spin(0.5)
+            self.spin(0.7)  # its status is told twice a second
+            if self.status[-1].state not in (BridgeStatus.IDLE, BridgeStatus.SAFE_STOP):
+                return True
             self.probe.call(Trigger, "fake_robot/reset")  # it may have drifted: carry it back
             return self.probe.call(Trigger, "arm").success
 
@@ -177,12 +179,18 @@ def test_a_rehearsal_from_arming_to_takeover(rehearsal: Rehearsal, tmp_path: Pat
     assert last.human_steps > 5 and last.unsafe_misses == 0 and last.robot == "rehearsal"
     assert last.action_delay_p50 > 0.05  # one period and the age of the state
 
+    def all_there() -> bool:
+        made = rehearsal.status[-1].number
+        return rehearsal.learner[-1].received == made == rows[-1].number + 1
+
+    probe.until(all_there, "all rows at the learner")
     saved = tmp_path / "run" / "checkpoints" / "latest.safetensors"
     before = saved.stat().st_mtime_ns if saved.exists() else 0
     assert operate("save")[0] == 0
     probe.until(lambda: saved.exists() and saved.stat().st_mtime_ns > before, "a checkpoint")
     trained = checkpoint.load(saved)[1]["progress"]["train_transitions"]
-    assert trained == sum(not row.excluded for row in rows if row.number < last.number)
+    assert len(rows) == rows[-1].number + 1 and rehearsal.learner[-1].lost == 0
+    assert trained == sum(not row.excluded for row in rows)
 
 
 def test_a_robot_whose_sensor_fails_is_not_armed_and_a_flying_one_stops(
