@@ -77,8 +77,6 @@ def check(
 
         deepilc robot check my_robot.yaml --live 10
     """
-    from rich.console import Console
-
     from deepilc.robot import profile as files
     from deepilc.robot import report
     from deepilc.robot.interface import RobotInterface
@@ -87,7 +85,7 @@ def check(
     loaded = files.load(profile)
     interface = RobotInterface(loaded, registry.get(loaded.system))
     if live is None:
-        Console(highlight=False).print(report.mapping(interface))
+        report.console().print(report.mapping(interface))
         return
     raise typer.Exit(_listen(files.find(profile), live, namespace))
 

@@ -34,7 +34,7 @@ class DryRun:
         self._interface = interface
         self._begin, self._end = now, now + seconds
         self._verdict = report.Verdict()
-        self._console = console or Console(highlight=False)
+        self._console = console or report.console()
         self._graph: Sequence[str] = ()
         self._looked = self._shown = now
         self._live: Live | None = None

@@ -60,7 +60,7 @@ def _numbers(entry: Numbers) -> Extract:
     def made(raw: tuple[float, ...]) -> tuple[float, ...]:
         values = [a * b + c for a, b, c in zip(raw, scales, offsets, strict=True)]
         if low is not None:
-            values = [low + math.fmod(math.fmod(v - low, _TURN) + _TURN, _TURN) for v in values]
+            values = [_wrapped(v, low) for v in values]
         return tuple(values)
 
     if entry.joints is not None:
@@ -92,6 +92,13 @@ def _numbers(entry: Numbers) -> Extract:
 
 
 _TURN = 2.0 * math.pi
+
+
+def _wrapped(angle: float, low: float) -> float:
+    """The angle plus whole turns, within [low, low + 2 pi); NaN where it is not finite."""
+    if not math.isfinite(angle):
+        return math.nan
+    return low + math.fmod(math.fmod(angle - low, _TURN) + _TURN, _TURN)
 
 
 def _elements(values: Any, index: Any, path: str) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from deepilc.errors import UserError
 from deepilc.robot import fit, inverse
-from deepilc.robot.fields import FieldError
+from deepilc.robot.fields import MALFORMED
 from deepilc.robot.profile import Profile
 from sims.system import System
 
@@ -167,7 +167,7 @@ class FakeRobot:
         action = self._newest.copy()  # a command may name only some of the actions
         try:
             inverse.read_command(self.profile.commands[topic], self._system, message, action)
-        except (FieldError, ValueError, TypeError) as error:
+        except MALFORMED as error:
             self.counters[f"commands ignored: {error}"] += 1
             return
         self._number += 1

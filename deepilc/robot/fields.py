@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["PATTERN", "FieldError", "getter", "put", "put_numbers", "seconds"]
+__all__ = ["MALFORMED", "PATTERN", "FieldError", "getter", "put", "put_numbers", "seconds"]
 
 PATTERN = r"^[A-Za-z_]\w*(\[\d+\])*(\.[A-Za-z_]\w*(\[\d+\])*)*$"
 _STEP = re.compile(r"([A-Za-z_]\w*)|\[(\d+)\]")
@@ -20,6 +20,10 @@ _INTEGERS = "bBhHiIlLqQ"
 
 class FieldError(ValueError):
     """A message does not have what a path names; the text says what it has."""
+
+
+MALFORMED = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
+"""What reading a message can raise, whatever is in it."""
 
 
 def _steps(path: str) -> list[str | int]:

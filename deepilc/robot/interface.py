@@ -13,7 +13,7 @@ import numpy as np
 
 from deepilc.errors import UserError
 from deepilc.robot import fit, rotations
-from deepilc.robot.fields import FieldError, getter, put, put_numbers
+from deepilc.robot.fields import MALFORMED, FieldError, getter, put, put_numbers
 from deepilc.robot.mapping import UNITS, Attitude, Numbers, Vector, each
 from deepilc.robot.profile import Command, Profile, Stamp
 from deepilc.robot.source import Part, SourceState
@@ -159,7 +159,7 @@ class RobotInterface:
         if self._takeover is not None and topic == self._takeover.spec.topic:
             try:
                 self._takeover.receive(message, now)
-            except (FieldError, TypeError, ValueError, AttributeError) as error:
+            except MALFORMED as error:
                 self.counters[f"{topic}: takeover ignored: {error}"] += 1
 
     def reading(self, now: float) -> Reading:
@@ -272,20 +272,23 @@ class RobotInterface:
         return self._previous
 
     def _not_finite(self, state: np.ndarray) -> list[str]:
+        unknown = ~np.isfinite(state)
+        if not unknown.any():
+            return []
         names = self.system.state.names
         came = {name for part in self._parts if part.raw is not None for name in part.entry.states}
-        return [
-            f"{names[i]} is not finite"
-            for i in np.flatnonzero(~np.isfinite(state))
-            if names[i] in came
-        ]
+        return [f"{names[i]} is not finite" for i in np.flatnonzero(unknown) if names[i] in came]
 
     def _out_of_bounds(self, state: np.ndarray) -> list[str]:
         names, units = self.system.state.names, self.system.state.units
-        problems = [
-            f"{names[i]} = {state[i]:.4g} {units[i]} is outside {self.low[i]:g} .. {self.high[i]:g}"
-            for i in np.flatnonzero((state < self.low) | (state > self.high))
-        ]
+        problems = []
+        outside = (state < self.low) | (state > self.high)
+        if outside.any():
+            problems = [
+                f"{names[i]} = {state[i]:.4g} {units[i]} is outside "
+                f"{self.low[i]:g} .. {self.high[i]:g}"
+                for i in np.flatnonzero(outside)
+            ]
         limit = self.profile.max_tilt
         if limit is not None and self.tilt() > limit:
             problems.append(f"tilt = {self.tilt():.3g} rad is above {limit:g}")

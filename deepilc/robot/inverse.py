@@ -5,15 +5,17 @@ other.
 """
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from deepilc.robot.fields import getter, put, put_numbers
 from deepilc.robot.mapping import UNITS, Attitude, Numbers, Vector
 from deepilc.robot.profile import Command, Profile, Source, Stamp
 from sims.system import System
+
+if TYPE_CHECKING:  # scipy is not among what a robot that only acts needs
+    from scipy.spatial.transform import Rotation
 
 __all__ = ["read_command", "write_source"]
 
@@ -38,6 +40,8 @@ def write_source(
     Raises:
         FieldError: The message lacks a field.
     """
+    from scipy.spatial.transform import Rotation
+
     values = {name: float(state[i]) for i, name in enumerate(system.state.names)}
     to_world = _NED if source.world == "NED" else np.eye(3)
     to_body = _FRD if source.body == "FRD" else np.eye(3)
@@ -85,8 +89,10 @@ def read_command(command: Command, system: System, message: Any, action: np.ndar
     action[:] = found
 
 
-def _attitude(profile: Profile, values: dict[str, float]) -> Rotation:
+def _attitude(profile: Profile, values: dict[str, float]) -> "Rotation":
     """Body FLU to world ENU, from the states that any source has it in."""
+    from scipy.spatial.transform import Rotation
+
     for source in profile.sources.values():
         for entry in source.state:
             if isinstance(entry, Attitude) and any(entry.states):
@@ -138,7 +144,7 @@ def _write_joints(message: Any, names: str, found: list[tuple[str, float, str]])
         put_numbers(message, field, [values.get(j, 0.0) for j in order], range(len(order)))
 
 
-def _write_attitude(message: Any, entry: Attitude, attitude: Rotation) -> None:
+def _write_attitude(message: Any, entry: Attitude, attitude: "Rotation") -> None:
     if entry.given == "euler":
         angles = attitude.as_euler("xyz", degrees=entry.unit == "deg")
         field = getter(entry.field)(message)

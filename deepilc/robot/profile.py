@@ -153,7 +153,7 @@ class JoyTakeover(Entry):
 
     kind: Literal["joy"]
     topic: TopicName = "joy"
-    type: Literal["sensor_msgs/msg/Joy"] = "sensor_msgs/msg/Joy"
+    type: Literal["sensor_msgs/msg/Joy"] = Field("sensor_msgs/msg/Joy", description="Its type.")
     active: Switch = Field(description="What makes it override.")
     neutral: dict[str, float] = Field(description="Actions with all axes at 0; all named.")
     gains: dict[str, dict[Annotated[int, Field(ge=0, le=63)], float]] = Field(
@@ -348,8 +348,12 @@ def _keys(location: tuple[int | str, ...]) -> list[str]:
             place = place.get("items") or {}
         elif part in place.get("properties", {}):
             place = place["properties"][part]
-        else:
-            place = place.get("additionalProperties") or place
+        else:  # a group with names of one's own, such as topics
+            values = [
+                *place.get("patternProperties", {}).values(),
+                place.get("additionalProperties"),
+            ]
+            place = values[0] or place
     return sorted(_resolve(content, place).get("properties", {}))
 
 

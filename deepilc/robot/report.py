@@ -5,17 +5,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from deepilc.robot.interface import Reading, RobotInterface
 
-__all__ = ["Verdict", "live", "mapping"]
+__all__ = ["Verdict", "console", "live", "mapping"]
 
 TOLERATED = 0.05
 """Part of the readings of the second half that may have a problem: a busy machine has some."""
 
+FILE_WIDTH = 120  # characters
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 
 
@@ -45,6 +46,12 @@ class Verdict:
     def usable(self) -> bool:
         """Whether the robot may be armed with this profile."""
         return self.readings > 0 and self.bad <= TOLERATED * self.readings
+
+
+def console() -> Console:
+    """Where reports go: as wide as the terminal, or wide enough for tables in a file."""
+    here = Console(highlight=False)
+    return here if here.is_terminal else Console(highlight=False, width=FILE_WIDTH)
 
 
 def mapping(interface: RobotInterface) -> RenderableType:

@@ -117,6 +117,8 @@ def continuous_mrp(q: Sequence[float], previous: np.ndarray | None) -> np.ndarra
         previous: (3,) the MRP before; None or not finite at the start.
     """
     short = mrp.from_quaternion(np.array(q if q[0] >= 0.0 else [-each for each in q]))
+    if short @ short * KEPT * KEPT < 1.0:  # its shadow has |p| > 1.1
+        return short
     if previous is None or not np.isfinite(previous).all():
         return short
     same = mrp.align(short, previous)

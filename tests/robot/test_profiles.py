@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("deepilc_px4_msgs", reason="needs the messages of ROS 2")
 
 from deepilc_px4_msgs.msg import ActuatorMotors, VehicleOdometry
-from sensor_msgs.msg import Imu, JointState
+from sensor_msgs.msg import Imu, JointState, Joy
 from std_msgs.msg import Float64MultiArray
 
 from deepilc.robot import inverse
@@ -192,3 +192,33 @@ def test_takeover_by_topic_reads_actions_and_ends_with_its_messages() -> None:
         robot.receive("pilot/commands", Float64MultiArray(data=data), 2.0)
         assert robot.human(2.0) is None
     assert sum(robot.counters.values()) == 2
+
+
+def test_takeover_by_joystick_while_the_button_is_held() -> None:
+    robot = shipped("quadrotor_odometry")
+    axes, held = [0.0, 1.0, 0.0, 0.5, -0.02], [0, 0, 0, 0, 0, 1]
+
+    def joy(now: float, axes: list[float], buttons: list[int]) -> np.ndarray | None:
+        robot.receive("joy", Joy(axes=axes, buttons=buttons), now)
+        return robot.human(now)
+
+    # full thrust is 3 above neutral; half roll to the left takes from the left; 0.02 is no input
+    np.testing.assert_allclose(joy(1.0, axes, held), [15.85, 16.15, 16.15, 15.85], rtol=1e-6)
+    assert robot.human(1.29) is not None and robot.human(1.31) is None
+    assert joy(2.0, axes, [0] * 6) is None
+    assert joy(3.0, [0.0], held) is None  # another device has too few axes
+    assert joy(4.0, [math.nan] * 5, held) is None
+    assert robot.counters == {
+        "joy: takeover ignored: no axis 1: there are 1": 1,
+        "joy: takeover ignored: a command is not finite": 1,
+    }
+
+
+def test_takeover_by_a_switch_of_a_radio() -> None:
+    content = profiles.load("cartpole_joint_states").model_dump()
+    content["takeover"]["active"] = {"axis": 4, "below": -0.5}
+    robot = RobotInterface(profiles.Profile.model_validate(content), registry.get("cartpole"))
+    robot.receive("joy", Joy(axes=[-1.0, 0.0, 0.0, 0.0, -1.0]), 1.0)
+    np.testing.assert_array_equal(robot.human(1.0), [20.0])
+    robot.receive("joy", Joy(axes=[-1.0, 0.0, 0.0, 0.0, 1.0]), 1.1)
+    assert robot.human(1.1) is None
