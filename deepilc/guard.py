@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from deepilc.errors import UserError
+from deepilc.safety import Envelope
 from deepilc.transition import Source
 from sims.system import System
 
@@ -34,7 +35,8 @@ class GuardLimits(BaseModel):
     )
     workspace: bool = Field(
         True,
-        description="Apply the safe action while a state is outside the system's state bounds.",
+        description="Apply the safe action while a state is outside the system's (or the robot's) "
+        "state bounds.",
     )
 
 
@@ -62,18 +64,28 @@ class Guard:
     """Checks every action of one system.
 
     Args:
-        system: Gives action bounds, state bounds, dt and the safe action.
+        system: Gives action bounds, state bounds and the safe action.
         limits: See `GuardLimits`.
+        envelope: Where the system may be; None for the system's own state bounds.
+        safe_action: (m,) constant safe action; None for the system's.
 
     Raises:
-        UserError: The system's safe action is missing, not finite or outside the action bounds.
+        UserError: The safe action is missing, not finite or outside the action bounds.
     """
 
-    def __init__(self, system: System, limits: GuardLimits | None = None) -> None:
+    def __init__(
+        self,
+        system: System,
+        limits: GuardLimits | None = None,
+        envelope: Envelope | None = None,
+        safe_action: np.ndarray | None = None,
+    ) -> None:
         self.limits = limits or GuardLimits()
+        self.envelope = envelope or Envelope(system)
         self._low, self._high = system.action.low, system.action.high
-        self._state_low, self._state_high = system.state.low, system.state.high
-        self._safe = np.asarray(system.safe_action, np.float32)
+        self._safe = np.asarray(
+            system.safe_action if safe_action is None else safe_action, np.float32
+        )
         if (
             self._safe.shape != self._low.shape
             or not np.isfinite(self._safe).all()
@@ -132,14 +144,29 @@ class Guard:
             )
         if limits.action_age is not None and not action_age <= limits.action_age:
             return self.safe(f"action is {action_age:.3f} s old (limit {limits.action_age} s)")
-        if limits.workspace:
-            outside = (state < self._state_low) | (state > self._state_high)
-            if outside.any():
-                index = int(np.argmax(outside))
-                return self.safe(
-                    f"state {self._state_names[index]} = {state[index]:.4g} is outside "
-                    f"{self._state_low[index]:.4g} .. {self._state_high[index]:.4g}"
-                )
+        if limits.workspace and (breach := self.envelope.breach(state)):
+            return self.safe(breach)
+        return self.limit(action, previous_action, source=source)
+
+    def limit(
+        self,
+        action: np.ndarray,
+        previous_action: np.ndarray | None = None,
+        *,
+        source: Source = Source.POLICY,
+    ) -> Verdict:
+        """Magnitude and change only, whatever the state: for an operator who took over.
+
+        Args:
+            action: (m,) requested action.
+            previous_action: (m,) action applied in the period before; None if there was none.
+            source: Who asks.
+        """
+        action = np.asarray(action, np.float32)
+        if action.shape != self._safe.shape:
+            return self.safe(f"action has shape {action.shape}, not {self._safe.shape}")
+        if not np.isfinite(action).all():
+            return self.safe(f"action {self._first(~np.isfinite(action), action)} is not finite")
         reasons = []
         low, high = self._low, self._high
         allowed = np.minimum(np.maximum(action, low), high)

@@ -33,6 +33,11 @@ class NodeSpec(BaseModel):
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="ROS parameters of this node; they win over `train`."
     )
+    run_settings: bool = Field(
+        True,
+        description="Give it run folder, pacing and the settings of `train` as parameters; false "
+        "for a node that knows nothing of runs.",
+    )
     remappings: dict[str, str] = Field(
         default_factory=dict, description="Topic and service names: from the node's to the graph's."
     )
@@ -104,8 +109,10 @@ class Stack(BaseModel):
         Returns:
             Nested parameters; a setting that is None has no ROS type and is left out.
         """
-        common = without_none(self.train.model_dump(mode="json"))
         own = self.nodes[node].parameters
+        if not self.nodes[node].run_settings:
+            return {"use_sim_time": use_sim_time, **own}
+        common = without_none(self.train.model_dump(mode="json"))
         common |= {"pacing": self.pacing, "run": str(run), "use_sim_time": use_sim_time}
         return {**common, **own}
 

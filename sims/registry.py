@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sims.delayed import SUFFIX, DelayedSystem, base_name
 from sims.errors import UserError
 from sims.system import System
 
@@ -34,6 +35,8 @@ HINTS = {
 }
 # what has been loaded from a file, by the name that it gave itself
 _OWN: dict[str, System] = {}
+# the delayed ones that were asked for, by the name of their base
+_DELAYED: dict[str, DelayedSystem] = {}
 
 
 def names() -> list[str]:
@@ -47,12 +50,15 @@ def get(name: str) -> System:
     Args:
         name: One of `names()`, "gym:TASK" for a MuJoCo task of gymnasium, or "FILE.py:NAME" for a
             `System` (or a function without arguments that makes one) in a file of yours. What was
-            loaded from a file is known by its own name too, for the rest of the process.
+            loaded from a file is known by its own name too, for the rest of the process. Any of
+            them with "+delay1" is the system whose actions act one period later (`sims.delayed`).
 
     Raises:
         UserError: There is no such system.
     """
     if isinstance(name, str):
+        if (base := base_name(name)) is not None:
+            return _delayed(base)
         if name in CLASSES:
             return _built_in(name)
         if name.startswith(GYM):
@@ -66,12 +72,14 @@ def get(name: str) -> System:
         raise UserError(f"unknown system {name!r}: {HINTS[name]}")
     raise UserError(
         f"unknown system {name!r}; use one of {', '.join(CLASSES)}, gym:TASK for a MuJoCo task of "
-        "gymnasium, or FILE.py:NAME for your own (docs/add-a-system.md)"
+        "gymnasium, or FILE.py:NAME for your own (docs/add-a-system.md); NAME+delay1 delays actions"
     )
 
 
 def absolute(name: str) -> str:
     """The same system for a process with another working directory: FILE.py becomes absolute."""
+    if (base := base_name(name)) is not None:
+        return absolute(base) + SUFFIX
     path, colon, attribute = name.rpartition(":")
     if colon and path.endswith(".py"):
         return f"{Path(path).expanduser().resolve()}:{attribute}"
@@ -82,6 +90,13 @@ def absolute(name: str) -> str:
 def _built_in(name: str) -> System:
     module, _, kind = CLASSES[name].partition(":")
     return getattr(importlib.import_module(module), kind)()
+
+
+def _delayed(base: str) -> System:
+    found = get(base)
+    if found.name not in _DELAYED or _DELAYED[found.name].base is not found:
+        _DELAYED[found.name] = DelayedSystem(found)
+    return _DELAYED[found.name]
 
 
 @cache

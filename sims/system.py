@@ -289,6 +289,14 @@ class System(ABC):
         del reference
         return state
 
+    def tilt(self, state: np.ndarray) -> np.ndarray:
+        """Angle between the body's z axis and the world's, rad (...), of states (..., n).
+
+        Raises:
+            UserError: The system has no attitude, or does not say what its tilt is.
+        """
+        raise UserError(f"{self.name} does not say how far it is tilted; leave the tilt limit out")
+
     def jacobian_method(self, method: str | None = None) -> str:
         """The method, or the best one for None.
 

@@ -10,7 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from deepilc.cli import acting, experimenting, inspecting, reporting, robot, stacking, training
+from deepilc.cli import (
+    acting,
+    experimenting,
+    inspecting,
+    reporting,
+    robot,
+    safety,
+    stacking,
+    training,
+)
 from deepilc.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, report
 
 HELP = """
@@ -35,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (training, acting, stacking, robot, inspecting, experimenting, reporting):
+for group in (training, acting, stacking, robot, safety, inspecting, experimenting, reporting):
     group.register(app)
 
 

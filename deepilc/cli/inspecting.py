@@ -16,6 +16,7 @@ JACOBIANS = {"exact": "exact", "finite_difference": "by differences"}
 OTHERS = {
     "gym:TASK": "gym:HalfCheetah-v5, also Hopper, Walker2d, InvertedPendulum",
     "FILE.py:NAME": "a system of your own; see docs/add-a-system.md",
+    "NAME+delay1": "any of these, acting one period later (robots)",
 }
 
 
@@ -158,6 +159,7 @@ def _engine(system: Any) -> str:
     from sims.engines.mujoco_system import MujocoSystem
     from sims.engines.warp_system import WarpSystem
 
+    system = getattr(system, "base", system)  # a delayed one steps as its base does
     if isinstance(system, WarpSystem):
         return "Warp"
     return "MuJoCo" if isinstance(system, MujocoSystem) else "Python"

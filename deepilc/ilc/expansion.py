@@ -7,6 +7,7 @@ import numpy as np
 
 from deepilc.ilc.rollout import Trajectory
 from deepilc.ilc.rows import Rows
+from sims.errors import UserError
 from sims.model import Model
 from sims.system import System
 
@@ -48,7 +49,12 @@ def expand(system: System, model: Model, task: Any, recorded: Trajectory) -> Exp
         model: What is linearized: the nominal model g of Eq. 4, at states of the real system.
         task: Parameter object of the world, for the reward.
         recorded: Trajectories of the real system.
+
+    Raises:
+        UserError: The system delays its actions: its reward depends on what is part of the state.
     """
+    if system.delay:
+        raise UserError(f"iterative learning control knows no delay; {system.name} has one")
     n, sizes = system.state.size, system.sizes
     linear = model.linearize(recorded.state, recorded.action, recorded.next_state)
     alive = recorded.happened & ~recorded.ended

@@ -33,11 +33,14 @@ class Reading:
         state: (n,) float32 in the system's units; NaN where unknown.
         age: Age (s) of the oldest source that is needed; inf if one never came.
         problems: One sentence each; empty if the state may be acted on.
+        outside: Those of the problems that say where the robot is, not what ails its sensors:
+            states out of bounds, too much tilt.
     """
 
     state: np.ndarray
     age: float
     problems: tuple[str, ...]
+    outside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +175,9 @@ class RobotInterface:
             problems.append(self._clock_jump)
         state = self._state()
         age = max(source.age(now) for source in self._sources.values())
-        return Reading(state, age, tuple(problems + self._bad_numbers(state)))
+        outside = self._out_of_bounds(state)
+        problems += self._not_finite(state) + outside
+        return Reading(state, age, tuple(problems), tuple(outside))
 
     def fill(self, action: np.ndarray, topic: str, message: Any, clock: float = math.nan) -> None:
         """Writes an action into a command.
@@ -266,16 +271,20 @@ class RobotInterface:
         self._previous = near if near @ before >= 0.0 else -near
         return self._previous
 
-    def _bad_numbers(self, state: np.ndarray) -> list[str]:
+    def _not_finite(self, state: np.ndarray) -> list[str]:
+        unknown = ~np.isfinite(state)
+        if not unknown.any():
+            return []
+        names = self.system.state.names
+        came = {name for part in self._parts if part.raw is not None for name in part.entry.states}
+        return [f"{names[i]} is not finite" for i in np.flatnonzero(unknown) if names[i] in came]
+
+    def _out_of_bounds(self, state: np.ndarray) -> list[str]:
         names, units = self.system.state.names, self.system.state.units
         problems = []
-        if not np.isfinite(state).all():
-            came = {n for part in self._parts if part.raw is not None for n in part.entry.states}
-            unknown = np.flatnonzero(~np.isfinite(state))
-            problems = [f"{names[i]} is not finite" for i in unknown if names[i] in came]
         outside = (state < self.low) | (state > self.high)
         if outside.any():
-            problems += [
+            problems = [
                 f"{names[i]} = {state[i]:.4g} {units[i]} is outside "
                 f"{self.low[i]:g} .. {self.high[i]:g}"
                 for i in np.flatnonzero(outside)

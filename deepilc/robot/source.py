@@ -128,23 +128,24 @@ class SourceState:
             self._count("without time stamp")
             return None
         late, tolerance = self._newest_stamp - stamp, self.spec.max_age
+        if stamp - clock > tolerance:  # False where the clock is not known
+            self._fault = f"the stamp is {stamp - clock:.3f} s ahead of this clock"
+            self._count("stamped ahead of this clock")
+            return None
         if 0.0 < late <= max(1.0, 2.0 * tolerance):
             self._count("reordered")
             return None
         if late > 0.0 and math.isfinite(late):
             self._jumped_by(-late, now)
-        ahead = stamp - clock
-        if ahead > tolerance:  # False where the clock is not known
-            self._jumped_by(ahead, now, f"the stamp is {ahead:.3f} s ahead of this clock")
-        elif math.isnan(clock) and self._arrivals:
+        if math.isnan(clock) and self._arrivals:
             gained = stamp - self._newest_stamp - (now - self._arrivals[-1])
             if gained > max(1.0, 2.0 * tolerance):
                 self._jumped_by(gained, now)
         self._newest_stamp = stamp
         return 0.0 if math.isnan(clock) else max(0.0, clock - stamp)
 
-    def _jumped_by(self, by: float, now: float, text: str = "") -> None:
-        self._jump, self._jumped = text or f"the time stamps jumped by {by:+.3f} s", now
+    def _jumped_by(self, by: float, now: float) -> None:
+        self._jump, self._jumped = f"the time stamps jumped by {by:+.3f} s", now
         self._count("after a time jump")
 
     def _count(self, what: str) -> None:

@@ -142,3 +142,8 @@ class MrpBody(WarpSystem):
         aligned = np.array(state)
         aligned[..., ATTITUDE] = mrp.align(state[..., ATTITUDE], reference[..., ATTITUDE])
         return aligned
+
+    def tilt(self, state: np.ndarray) -> np.ndarray:
+        """Angle between body z and world z, rad; the same on either sheet."""
+        cosine = mrp.to_matrix(np.asarray(state[..., ATTITUDE], np.float64))[..., 2, 2]
+        return np.arccos(np.clip(cosine, -1.0, 1.0))

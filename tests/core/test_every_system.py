@@ -14,7 +14,7 @@ from deepilc.train import train
 from sims import registry
 
 ROOT = Path(__file__).resolve().parents[2]
-TASKS = ["gym:Hopper-v5", "gym:InvertedPendulum-v5"]
+TASKS = ["gym:Hopper-v5", "gym:InvertedPendulum-v5", "rexquadrotor+delay1", "hopper+delay1"]
 
 
 @pytest.mark.parametrize("value_gradient", [True, False], ids=["vg-sac", "sac"])

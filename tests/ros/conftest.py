@@ -57,6 +57,7 @@ class Nodes:
         self.folder = folder
         self.namespace = namespace
         self.parameters: dict[str, Any] = {}
+        self.modules = dict(MODULES)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, **parameters: Any) -> None:
@@ -64,7 +65,7 @@ class Nodes:
         values = {**self.parameters, **parameters}
         file = self.folder / f"{name}.yaml"
         file.write_text(yaml.safe_dump({"/**": {"ros__parameters": values}}))
-        code = f"from deepilc_ros.{MODULES[name]} import main; raise SystemExit(main())"
+        code = f"from deepilc_ros.{self.modules[name]} import main; raise SystemExit(main())"
         arguments = ["--params-file", str(file), "-r", f"__node:={name}"]
         if self.namespace:
             arguments += ["-r", f"__ns:=/{self.namespace}"]

@@ -196,3 +196,22 @@ def test_every_stack_has_a_launch_file_and_the_other_way_round() -> None:
 def test_a_gymnasium_task_is_a_setting_of_the_gym_stack() -> None:
     loaded = stack.load("gym_sim", ["train.system=gym:InvertedPendulum-v5"])
     assert loaded.train.system == "gym:InvertedPendulum-v5"
+
+
+@pytest.mark.parametrize("name", ["quadrotor_hardware", "quadrotor_rehearsal"])
+def test_on_hardware_nothing_starts_or_ends_by_itself(name: str, tmp_path: Path) -> None:
+    loaded = stack.load(name)
+    assert loaded.pacing == "real_time" and registry.get(loaded.train.system).delay == 1
+    for node in loaded.nodes:
+        given = loaded.node_parameters(node, tmp_path)
+        assert not given.get("autostart", False) and not given.get("auto_rearm", False)
+    assert not any(node.completes for node in loaded.nodes.values())
+    assert loaded.node_parameters("learner", tmp_path)["stay"] is True
+    assert loaded.train.warmup_transitions == 0  # no random actions
+
+
+def test_a_node_that_knows_nothing_of_runs_gets_its_own_parameters_only(tmp_path: Path) -> None:
+    node = {"executable": "fake_robot", "run_settings": False, "parameters": {"noise": 0.1}}
+    loaded = stack.load(write(tmp_path, nodes={"robot": node, "bridge": NODE}))
+    assert loaded.node_parameters("robot", tmp_path) == {"noise": 0.1, "use_sim_time": False}
+    assert "seed" in loaded.node_parameters("bridge", tmp_path)

@@ -1,6 +1,7 @@
 """What drives the world has in common: arming, stopping, answers, counters.
 
-`lockstep.py` advances it on the learner's credits, `real_time.py` on the clock.
+`lockstep.py` advances it on the learner's credits, `real_time.py` on the clock, and
+`robot_drive.py` follows a robot that advances by itself.
 
 No ROS and no clock in here: the bridge node passes in what arrived and the time, and sends what
 `send` and `emit` are called with.
@@ -15,6 +16,7 @@ from enum import IntEnum
 import numpy as np
 
 from deepilc.plan import Progress
+from deepilc.robot.world import RobotWorld
 from deepilc.transition import Observation, Source, Transition
 from deepilc.world import SimulatedWorld
 
@@ -34,6 +36,8 @@ class State(IntEnum):
     SAFE_STOP = 3
     """The safe action is applied until the episode ends, and no new one begins."""
     FINISHED = 4
+    RESETTING = 5
+    """Between two episodes of a robot: it is brought to a start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ class Drive(ABC):
 
     def __init__(
         self,
-        world: SimulatedWorld,
+        world: SimulatedWorld | RobotWorld,
         send: Callable[[Observation], float],
         emit: Callable[[Transition, str], None],
         *,
@@ -122,7 +126,7 @@ class Drive(ABC):
         self._rearmed(now)
         return "armed"
 
-    def stop(self) -> str:
+    def stop(self, now: float) -> str:
         """Emergency stop: the safe action, until `arm`."""
         if self.state in (State.RUNNING, State.ARMED, State.SAFE_STOP):
             self._stopped_by_operator, self._paused = True, False
@@ -130,7 +134,7 @@ class Drive(ABC):
             return "stopped"
         return f"nothing to stop: {self.state.name.lower()}"
 
-    def pause(self) -> str:
+    def pause(self, now: float) -> str:
         """Holds the simulated world where it is, until `arm`."""
         if self.state in (State.RUNNING, State.ARMED):
             self._paused = True

@@ -41,6 +41,7 @@ ARGUMENTS = {
     "system": ("", "System to control, see `deepilc systems`; empty = as in the stack file."),
     "parameters": ("", "Parameter set of the world, as real; empty = as in the stack file."),
     "seed": ("", "Seed of networks, start states and noise; empty = as in the stack file."),
+    "profile": ("", "Robot profile, a name or a YAML file; empty = as in the stack file."),
     "set": ("", "More values of the stack file, as 'train.transitions=2000;nodes.learner.nice=9'."),
     "run": ("", "New run folder; empty = runs/<stack>-<date>-<time> in the working directory."),
     "resume": ("", "Run folder to go on with; it brings its own stack file and settings."),
@@ -168,6 +169,13 @@ def _end_handler(
 def _overrides(arguments: dict[str, str]) -> list[str]:
     """The arguments that change values of the stack file, as `--set` has them."""
     train = [f"train.{key}={arguments[key]}" for key in _SETTINGS if arguments[key]]
+    robots: list[str] = []
+    if arguments["profile"]:
+        nodes = stack.load(arguments["stack"]).nodes
+        robots = [name for name, node in nodes.items() if "profile" in node.parameters]
+        if not robots:
+            raise UserError(f"stack {arguments['stack']} has no robot, so no profile:=")
+    train += [f"nodes.{node}.parameters.profile={arguments['profile']}" for node in robots]
     return train + [item.strip() for item in arguments["set"].split(";") if item.strip()]
 
 

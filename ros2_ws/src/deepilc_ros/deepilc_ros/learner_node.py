@@ -10,6 +10,7 @@ import numpy as np
 from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.task import Future
+from std_srvs.srv import Trigger
 
 from deepilc.bringup import STOP_GRACE
 from deepilc.errors import UserError
@@ -46,6 +47,12 @@ SETTINGS = (
         low=0.05,
         high=3600.0,
     ),
+    Setting(
+        "stay",
+        False,
+        "Stay when the plan is complete, so that the stack goes on: for robots, which need their "
+        "bridge until an operator has put them down.",
+    ),
 )
 LOOK_PERIOD = 0.1  # s between looks for missing messages
 STATUS_PERIOD = 0.25  # s; the bridge takes it as a sign of life
@@ -67,6 +74,7 @@ class LearnerNode(Node):
         _one_thread(config.device)
         if values["run"] == RUN.default:
             raise UserError("the learner needs a run folder: set the parameter run to its path")
+        self._stays = values["stay"]
         lockstep = values["pacing"] == LOCKSTEP
         initial = Path(values["initial"]).expanduser() if values["initial"] else None
         path = Path(values["run"]).expanduser()
@@ -103,6 +111,8 @@ class LearnerNode(Node):
         bridge = self._bridge
         heard = bridge is not None and bridge.state == BridgeStatus.FINISHED
         failed = self._thread.failure is not None
+        if self._stays and not failed:
+            return False
         return heard or failed or time.monotonic() - self._ended_at > LAST_WORD
 
     def start(self) -> None:
@@ -135,6 +145,7 @@ class LearnerNode(Node):
         self.create_subscription(Transition, "transition", self._on_transition, ROWS)
         self.create_subscription(Linearization, "linearization", self._on_linearization, ROWS)
         self.create_subscription(BridgeStatus, "bridge_status", self._on_bridge, LATCHED)
+        self.create_service(Trigger, "save", self._save)
         self._get_transitions = self.create_client(GetTransitions, "get_transitions")
         self._linearize = self.create_client(Linearize, "linearize")
         steady_timer(self, LOOK_PERIOD, self._look)
@@ -288,6 +299,14 @@ class LearnerNode(Node):
                 write_status(thread.folder.path / "status.json", message, self._bridge)
             except OSError:  # a full disk must not end the learning
                 self._counters["status file not written"] += 1
+
+    def _save(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        alive = self._thread.is_alive()
+        if alive:
+            self._thread.request_save()
+        response.success = alive
+        response.message = "saving a checkpoint" if alive else "nothing to save: learning has ended"
+        return response
 
     def _rejected(self) -> int:
         counters = list(self._counters.items())  # at once: the thread adds new ones meanwhile

@@ -149,6 +149,7 @@ class LearningThread(threading.Thread):
         self._inbox: deque[Transition | tuple[int, Linearization]] = deque()
         self._news = threading.Event()
         self._stopping = threading.Event()
+        self._saving = threading.Event()
         self._open = threading.Event()
         self._bridge_number = 0
         self._bridge_finished = False
@@ -195,6 +196,11 @@ class LearningThread(threading.Thread):
     def request_stop(self) -> None:
         """Finish the update under way, save, and end the thread."""
         self._stopping.set()
+        self._news.set()
+
+    def request_save(self) -> None:
+        """Write a checkpoint as soon as the run is at a point to go on from."""
+        self._saving.set()
         self._news.set()
 
     @property
@@ -267,6 +273,7 @@ class LearningThread(threading.Thread):
         if block_ends(learner.progress, learner.config.policy_interval):
             if self._keeper.close_block():
                 self._announce()
+            self._save_if_asked()
             self._pace()
         elif self._paced_at[0] < 0:
             self._pace()  # resumed within a block
@@ -285,7 +292,13 @@ class LearningThread(threading.Thread):
             self.learner.update()
         if now - self.policy_at >= self._timing.policy_period and self._keeper.close_block():
             self._announce()
+        self._save_if_asked()
         return busy
+
+    def _save_if_asked(self) -> None:
+        if self._saving.is_set():
+            self._saving.clear()
+            self._keeper.save()
 
     def _add(self, joined: Joined) -> None:
         learner, number = self.learner, joined.transition.number

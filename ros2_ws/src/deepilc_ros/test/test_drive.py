@@ -264,7 +264,7 @@ class TestRealTime:
         assert bench.drive.state is State.SAFE_STOP
         bench.answer(0.16)
         assert bench.drive.state is State.RUNNING
-        bench.drive.stop()
+        bench.drive.stop(0.0)
         bench.tick(0.20)
         bench.answer(0.21)
         assert bench.drive.state is State.SAFE_STOP
@@ -299,10 +299,10 @@ class TestRealTime:
         bench = self.begun()
         bench.answer(0.01)
         bench.tick(0.05)
-        bench.drive.pause()
+        bench.drive.pause(0.0)
         bench.tick(0.10)
         made = bench.world.progress.number
-        assert bench.drive.stop() == "stopped"
+        assert bench.drive.stop(0.0) == "stopped"
         bench.tick(0.15)
         bench.drive.flush()
         assert bench.world.progress.number == made + 1
@@ -311,7 +311,7 @@ class TestRealTime:
     def test_pause_holds_the_simulated_world(self):
         bench = self.begun()
         bench.answer(0.01)
-        bench.drive.pause()
+        bench.drive.pause(0.0)
         for k in range(1, 9):
             bench.tick(0.05 * k)
         assert bench.world.progress.number == 0

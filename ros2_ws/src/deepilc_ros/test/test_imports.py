@@ -6,7 +6,9 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["policy_node", "bridge_node", "robot_check"])
+@pytest.mark.parametrize(
+    "module", ["policy_node", "bridge_node", "robot_bridge", "robot_check", "operate"]
+)
 def test_the_nodes_next_to_the_robot_import_no_learning_library(module):
     code = (
         f"import deepilc_ros.{module}, sys; print(sorted({{'torch', 'warp'}} & set(sys.modules)))"

@@ -1,0 +1,207 @@
+"""The node between a robot's topics and the learner's: it alone commands the robot.
+
+It starts unconfigured and disarmed, and stays so until an operator configures, activates and arms
+it (`ros2 lifecycle set`, or the executable `operate`).
+"""
+
+import functools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from rclpy.task import Future
+from std_srvs.srv import Trigger
+
+from deepilc.errors import UserError
+from deepilc.robot import profile as profiles
+from deepilc.robot.fields import put
+from deepilc.robot.interface import RobotInterface
+from deepilc.robot.world import RobotWorld
+from deepilc.safety import Backup, BackupSwitch
+from deepilc_msgs.msg import BridgeStatus
+from deepilc_ros import process
+from deepilc_ros.bridge_base import BridgeBase
+from deepilc_ros.drive import Drive, State
+from deepilc_ros.message_types import message_type
+from deepilc_ros.parameters import Setting
+from deepilc_ros.qos import NEWEST, REAL_TIME, subscription_for
+from deepilc_ros.robot_drive import RobotDrive
+from deepilc_ros.robot_settings import SETTINGS
+from sims import registry
+
+__all__ = ["RobotBridge"]
+
+
+class RobotBridge(BridgeBase):
+    """Lifecycle node around a `RobotDrive` and its `RobotWorld`."""
+
+    SETTINGS: ClassVar[Sequence[Setting]] = SETTINGS
+
+    def __init__(self) -> None:
+        super().__init__()
+        if self._pacing != REAL_TIME:
+            raise UserError("a robot does not wait: the stack's pacing must be real_time")
+        if not self._values["profile"]:
+            raise UserError("the parameter profile is empty: name a robot profile, or its file")
+        self._profile = profiles.load(self._values["profile"])
+
+    # --- lifecycle --------------------------------------------------------------------------
+
+    def _tick_period(self) -> float:
+        return float(self._system.dt)
+
+    def _make_drive(self) -> Drive:
+        config, values, profile = self._config, self._values, self._profile
+        base = registry.get(profile.system)
+        self._interface = RobotInterface(profile, base)
+        self._commands: list[tuple[str, Any, Any]] = []  # topic, publisher, message
+        backup = None
+        if values["backup"]:
+            backup = Backup.load(Path(values["backup"]).expanduser(), base)
+        world = RobotWorld(
+            self._system,
+            self._interface,
+            config.plan,
+            self._actuate,
+            parameters=config.parameters,
+            limits=self._limits,
+            backup=backup,
+            switch=BackupSwitch(values["backup_takes_over"], values["backup_hands_back"]),
+            ramp_periods=values["ramp_periods"],
+            dt_tolerance=values["dt_tolerance"],
+        )
+        return RobotDrive(
+            world,
+            self._send,
+            self._emit,
+            self._go,
+            silent_periods=values["silent_periods"],
+            wait_for_learner=values["wait_for_learner"],
+        )
+
+    def _connect_own(self) -> None:
+        """The robot's topics, whose types the profile names."""
+        for wanted in self._interface.subscriptions:
+            kind = message_type(wanted.type)
+            self._interface.check(wanted.topic, kind())
+            receive = functools.partial(self._receive, wanted.topic)
+            self._subscription(kind, wanted.topic, receive, subscription_for(wanted.qos))
+        for made in self._interface.publications:
+            kind = message_type(made.type)
+            self._interface.check(made.topic, kind())
+            publisher = self._publisher(kind, made.topic, NEWEST)
+            self._commands.append((made.topic, publisher, kind()))
+        self._goto_client = self._goto_publisher = None
+        goto = self._profile.reset.goto
+        if goto is not None and goto.service is not None:
+            self._goto_client = self.create_client(Trigger, goto.service)
+            self._entities.append(functools.partial(self.destroy_client, self._goto_client))
+        elif goto is not None:
+            kind = message_type(goto.type or "")
+            self._goto_message = kind()
+            for path, value in goto.message.items():
+                put(self._goto_message, path, value)
+            self._goto_publisher = self._publisher(kind, goto.topic or "", NEWEST)
+
+    def _halt(self, why: str) -> None:
+        """Leaves the robot with its safe action."""
+        self._leave_safe(why)
+        super()._halt(why)
+
+    def close(self) -> None:
+        """Leaves the robot with its safe action when the process ends."""
+        self._leave_safe("the bridge ends")
+        super().close()
+
+    def _leave_safe(self, why: str) -> None:
+        drive = self._drive
+        if drive is not None and drive.state is not State.IDLE:
+            drive.world.halt(time.monotonic(), why)
+
+    # --- the operator -----------------------------------------------------------------------
+
+    def _operations(self, drive: Drive) -> Mapping[str, Callable[[], str]]:
+        return {**super()._operations(drive), "arm": self._arm}
+
+    def _arm(self) -> str:
+        """Arms, unless the robot's topics say that two would command it, or that it is not there.
+
+        A second publisher of states is another robot, or a rehearsal that was left running.
+        """
+        assert self._drive is not None
+        for topic, publisher, _ in self._commands:
+            others = self.count_publishers(topic) - 1
+            if others > 0:
+                return f"nothing armed: {others} other node(s) publish commands on {topic}"
+            if publisher.get_subscription_count() == 0:
+                return f"nothing armed: nobody listens to {topic}"
+        for topic in self._profile.sources:
+            if (count := self.count_publishers(topic)) > 1:
+                return f"nothing armed: {count} nodes publish {topic}; which is the robot?"
+        return self._drive.arm(time.monotonic())
+
+    # --- the robot --------------------------------------------------------------------------
+
+    def _receive(self, topic: str, message: Any) -> None:
+        clock = 1e-9 * self.get_clock().now().nanoseconds
+        self._interface.receive(topic, message, time.monotonic(), clock)
+
+    def _actuate(self, action: np.ndarray) -> float:
+        clock = 1e-9 * self.get_clock().now().nanoseconds
+        for topic, publisher, message in self._commands:
+            self._interface.fill(action, topic, message, clock)
+            publisher.publish(message)
+        return time.monotonic()
+
+    def _go(self) -> None:
+        """Starts the robot's own reset."""
+        if self._goto_publisher is not None:
+            self._goto_publisher.publish(self._goto_message)
+            return
+        client = self._goto_client
+        assert client is not None
+        if not client.service_is_ready():
+            self._robot_says(False, f"there is no service {client.srv_name}")
+            return
+        client.call_async(Trigger.Request()).add_done_callback(self._went)
+
+    def _went(self, future: Future) -> None:
+        answer = future.result()
+        if answer is not None:
+            self._robot_says(answer.success, answer.message)
+
+    def _robot_says(self, done: bool, message: str) -> None:
+        if isinstance(self._drive, RobotDrive):
+            self._drive.robot_says(done, message, time.monotonic())
+
+    # --- what it tells ----------------------------------------------------------------------
+
+    def _complete_status(self, message: BridgeStatus) -> None:
+        world = self._world
+        message.robot = self._profile.robot
+        message.human_steps = world.human_steps
+        message.backup_steps = world.backup_steps
+        message.excluded = world.excluded
+        if world.delays:
+            delays = np.fromiter(world.delays, float)
+            message.action_delay_p50 = float(np.percentile(delays, 50))
+            message.action_delay_p99 = float(np.percentile(delays, 99))
+
+    def _own_values(self) -> dict[str, Any]:
+        world = self._world
+        problems = world.obstacles(time.monotonic())
+        values: dict[str, Any] = {
+            "robot": self._profile.robot,
+            "robot's problems": "; ".join(problems) or "none",
+            "human steps": world.human_steps,
+            "backup steps": world.backup_steps,
+            "transitions excluded": world.excluded,
+        }
+        return values | dict(self._interface.counters)
+
+
+def main() -> int:
+    """Entry point."""
+    return process.run(RobotBridge)

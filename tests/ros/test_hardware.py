@@ -1,0 +1,237 @@
+"""The rehearsal of a deployment: real processes, a robot that is not real, faults on purpose."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+pytest.importorskip("nav_msgs", reason="needs the messages of ROS 2")
+
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from sensor_msgs.msg import Joy
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
+
+from deepilc import checkpoint, paths
+from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Transition
+from deepilc_ros.qos import LATCHED, ROWS
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(400)]
+
+HOVER = np.full(4, 12.2, np.float32)
+SILENT = 8
+
+
+def operate(command: str) -> tuple[int, str]:
+    """The operator's terminal."""
+    code = "from deepilc_ros.operate import main; raise SystemExit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, command], capture_output=True, text=True, timeout=60
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def patient_profile(folder: Path) -> str:
+    """The rehearsal's profile for a loaded machine, which is late, and a policy that cannot fly."""
+    content = yaml.safe_load((paths.PROFILES / "quadrotor_rehearsal.yaml").read_text())
+    content["sources"]["odom"] |= {"rate": None, "max_age": 2.0, "stuck_after": None}
+    far = ("x", "y", "z", "vx", "vy", "vz", "wx", "wy", "wz")
+    content |= {"max_tilt": None, "bounds": {name: [-200.0, 200.0] for name in far}}
+    file = folder / "robot.yaml"
+    file.write_text(yaml.safe_dump(content))
+    return str(file)
+
+
+class Rehearsal:
+    """The processes, and what is heard of them."""
+
+    def __init__(self, nodes: Any, probe: Any, settings: dict[str, Any], run: Path) -> None:
+        self.nodes, self.probe = nodes, probe
+        self.status = probe.listen(BridgeStatus, "bridge_status", LATCHED)
+        self.learner = probe.listen(LearnerStatus, "learner_status", LATCHED)
+        self.rows = probe.listen(Transition, "transition", ROWS)
+        self.commands = probe.listen(Float64MultiArray, "rotor_controller/commands", 100)
+        nodes.modules["bridge"] = "robot_bridge"
+        profile = patient_profile(nodes.folder)
+        nodes.start("fake_robot", profile=profile, goto_duration=0.3, rate=100.0)
+        nodes.parameters = {
+            **settings, "run": str(run), "system": "rexquadrotor+delay1", "pacing": "real_time",
+            "transitions": 2000, "warmup_transitions": 0, "evaluation_episodes": 0,
+            "evaluation_interval": 0,
+        }  # fmt: skip
+        patience = {"guard.observation_age": 5.0, "guard.action_age": 5.0, "dt_tolerance": 1.0}
+        nodes.start("bridge", profile=profile, silent_periods=SILENT, **patience)
+        nodes.start("policy")
+        nodes.start("jacobian_server")
+        nodes.start("learner", jacobian_timeout=0.5, policy_period=0.3, stay=True)
+
+    def state(self, wanted: int, what: str) -> None:
+        self.probe.until(lambda: self.status and self.status[-1].state == wanted, what)
+
+    def arm(self) -> None:
+        """Arms as soon as the robot's state is known."""
+
+        def armed() -> bool:
+            self.spin(0.7)  # its status is told twice a second
+            if self.status[-1].state not in (BridgeStatus.IDLE, BridgeStatus.SAFE_STOP):
+                return True
+            self.probe.call(Trigger, "fake_robot/reset")  # it may have drifted: carry it back
+            return self.probe.call(Trigger, "arm").success
+
+        self.probe.until(armed, "arming")
+
+    def fly(self, count: int) -> None:
+        """Arms, and waits for rows."""
+        self.arm()
+        first = len(self.rows)
+
+        def enough() -> bool:
+            if self.status[-1].state in (BridgeStatus.SAFE_STOP, BridgeStatus.IDLE):  # late: load
+                self.arm()
+            return len(self.rows) >= first + count
+
+        try:
+            self.probe.until(enough, f"{count} rows")
+        finally:
+            print([(s.state, s.number, s.reason) for s in self.status[-40:]])
+
+    def spin(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.probe.spin()
+
+
+@pytest.fixture
+def rehearsal(nodes: Any, probe: Any, small: dict[str, Any], tmp_path: Path) -> Iterator[Rehearsal]:
+    yield Rehearsal(nodes, probe, small, tmp_path / "run")
+
+
+def test_a_rehearsal_from_arming_to_takeover(rehearsal: Rehearsal, tmp_path: Path) -> None:
+    probe, nodes = rehearsal.probe, rehearsal.nodes
+    code, text = operate("start")
+    assert code == 0 and text.strip() == "policy is active; bridge is active"
+    rehearsal.state(BridgeStatus.IDLE, "idle")
+    rehearsal.spin(1.0)
+    assert rehearsal.commands == [] and rehearsal.rows == []  # nobody has armed it
+
+    rehearsal.fly(60)
+    probe.until(lambda: rehearsal.learner[-1].trained_on > 40, "rows that were learned from")
+    probe.until(lambda: rehearsal.learner[-1].policy_version > 2, "new policies")
+    assert rehearsal.learner[-1].updates > 0
+    rows = rehearsal.rows
+    assert [row.number for row in rows] == list(range(len(rows)))
+    assert {row.robot for row in rows} == {"rehearsal"}
+    assert all(len(row.state) == 16 and np.isfinite(row.state).all() for row in rows)
+    by_number = {row.number: row for row in rows}
+    for row in rows:  # what is applied becomes part of the next state
+        np.testing.assert_array_equal(row.next_state[12:], row.action_applied)
+        after = by_number.get(row.number + 1)
+        if after is not None and after.episode == row.episode:
+            np.testing.assert_array_equal(after.state, row.next_state)
+    assert any(row.guard_reason.startswith("ramp-in 1/10") for row in rows)
+    assert any(row.policy_version > 0 for row in rows)
+
+    episode = rows[-1].episode
+    probe.until(lambda: rows[-1].episode > episode and rows[-1].step > 2, "an episode's start")
+    nodes.kill("policy")
+    rehearsal.state(BridgeStatus.SAFE_STOP, "safe stop")
+    assert f"policy node silent for {SILENT} periods" == rehearsal.status[-1].reason
+    missed = [row for row in rows if row.guard_reason == "no action before the deadline"]
+    assert len(missed) >= SILENT and all(row.source == Transition.SAFE for row in missed)
+    rehearsal.commands.clear()
+    probe.until(lambda: len(rehearsal.commands) > 10, "safe commands")
+    for command in rehearsal.commands:
+        np.testing.assert_allclose(command.data, HOVER, rtol=1e-6)
+
+    made = rehearsal.status[-1].number
+    nodes.start("policy")
+    assert operate("start")[0] == 0
+    rehearsal.spin(2.0)
+    assert rehearsal.status[-1].state == BridgeStatus.SAFE_STOP  # it does not arm itself
+    assert rehearsal.status[-1].number == made
+    rehearsal.fly(20)
+
+    sticks = probe.publisher(Joy, "joy")
+
+    def human() -> list[Transition]:
+        sticks.publish(Joy(axes=[0.0, 0.1, 0.0, 0.0, 0.0], buttons=[0, 0, 0, 0, 0, 1]))
+        return [row for row in rows if row.source == Transition.HUMAN]
+
+    probe.until(lambda: len(human()) > 5, "rows of the operator")
+    for row in human():
+        assert row.intervention and row.guard_reason.startswith("operator took over")
+        assert row.policy_version == 0 and row.mode != Transition.EVAL
+    assert any(not row.excluded for row in human())
+
+    code, text = operate("stop")
+    assert code == 0 and text.strip() == "stopped"
+    rehearsal.state(BridgeStatus.SAFE_STOP, "the emergency stop")
+    code, text = operate("status")
+    assert code == 0 and text.startswith("safe_stop: stopped by the operator"), text
+    last = rehearsal.status[-1]
+    assert last.human_steps > 5 and last.unsafe_misses == 0 and last.robot == "rehearsal"
+    assert last.action_delay_p50 > 0.05  # one period and the age of the state
+
+    def all_there() -> bool:
+        made = rehearsal.status[-1].number
+        return rehearsal.learner[-1].received == made == rows[-1].number + 1
+
+    probe.until(all_there, "all rows at the learner")
+    saved = tmp_path / "run" / "checkpoints" / "latest.safetensors"
+    before = saved.stat().st_mtime_ns if saved.exists() else 0
+    assert operate("save")[0] == 0
+    probe.until(lambda: saved.exists() and saved.stat().st_mtime_ns > before, "a checkpoint")
+    trained = checkpoint.load(saved)[1]["progress"]["train_transitions"]
+    assert len(rows) == rows[-1].number + 1 and rehearsal.learner[-1].lost == 0
+    assert trained == sum(not row.excluded for row in rows)
+
+
+def test_a_robot_whose_sensor_fails_is_not_armed_and_a_flying_one_stops(
+    rehearsal: Rehearsal,
+) -> None:
+    probe = rehearsal.probe
+    assert operate("start")[0] == 0
+
+    def fault(name: str, value: float) -> None:
+        kind = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+        answer = probe.call(
+            SetParameters, "fake_robot/set_parameters",
+            parameters=[Parameter(name=name, value=kind)],
+        )  # fmt: skip
+        assert answer.results[0].successful, answer.results[0].reason
+
+    fault("drop", 1.0)
+    rehearsal.spin(2.5)
+    answer = probe.call(Trigger, "arm")
+    assert not answer.success and "odom" in answer.message
+    code, text = operate("arm")
+    assert code == 2 and "odom" in text
+    assert rehearsal.status[-1].state == BridgeStatus.IDLE and rehearsal.commands == []
+
+    fault("drop", 0.0)
+    rehearsal.fly(10)
+    fault("drop", 1.0)
+    rehearsal.state(BridgeStatus.SAFE_STOP, "safe stop")
+    assert "odom" in rehearsal.status[-1].reason
+    for row in [row for row in rehearsal.rows if "odom" in row.guard_reason]:
+        assert row.excluded and row.source == Transition.SAFE
+    assert rehearsal.status[-1].excluded >= SILENT
+
+
+def test_a_second_commander_keeps_the_bridge_from_arming(rehearsal: Rehearsal) -> None:
+    probe = rehearsal.probe
+    assert operate("start")[0] == 0
+    probe.publisher(Float64MultiArray, "rotor_controller/commands", readers=2)
+
+    def refused() -> bool:
+        return "other node(s) publish commands" in probe.call(Trigger, "arm").message
+
+    probe.until(refused, "the refusal")
+    assert rehearsal.status[-1].state == BridgeStatus.IDLE
