@@ -26,7 +26,14 @@ STATE = VENV / "setup"  # stamps, logs and build folders
 PYTHON = VENV / "bin" / "python"
 SOURCES = ROOT / "ros2_ws" / "src"
 SAY_EVERY = 15.0  # s
-EXECUTABLES = ("bridge_node", "jacobian_server", "learner_node", "policy_node")
+EXECUTABLES = (
+    "bag_player",
+    "bridge_node",
+    "jacobian_server",
+    "learner_node",
+    "policy_node",
+    "recorder",
+)
 
 
 class SetupError(Exception):

@@ -86,7 +86,14 @@ def test_colcon_installs_nodes_stack_files_and_launch_files(tmp_path: Path) -> N
         copy = installed / "share" / "deepilc_ros" / file
         assert copy.read_text() == (ROOT / file).read_text()
     executables = {file.name for file in (installed / "lib" / "deepilc_ros").iterdir()}
-    assert executables == {"bridge_node", "jacobian_server", "learner_node", "policy_node"}
+    assert executables == {
+        "bag_player",
+        "bridge_node",
+        "jacobian_server",
+        "learner_node",
+        "policy_node",
+        "recorder",
+    }
     assert (installed / "share/ament_index/resource_index/packages/deepilc_ros").is_file()
 
 

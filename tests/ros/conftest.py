@@ -25,6 +25,8 @@ MODULES = {
     "jacobian_server": "jacobian_server",
     "learner": "learner_node",
     "policy": "policy_node",
+    "recorder": "recorder",
+    "player": "bag_player",
 }
 # A learner small enough to make an update within a millisecond or two.
 SMALL = {

@@ -25,10 +25,12 @@ setup(
     zip_safe=True,
     entry_points={
         "console_scripts": [
+            f"bag_player = {NAME}.bag_player:main",
             f"bridge_node = {NAME}.bridge_node:main",
             f"jacobian_server = {NAME}.jacobian_server:main",
             f"learner_node = {NAME}.learner_node:main",
             f"policy_node = {NAME}.policy_node:main",
+            f"recorder = {NAME}.recorder:main",
         ],
     },
 )

@@ -9,7 +9,16 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 
 from deepilc_ros.parameters import Setting
 
-__all__ = ["LATCHED", "LOCKSTEP", "NEWEST", "PACING", "REAL_TIME", "ROWS", "newest_for"]
+__all__ = [
+    "BYSTANDER",
+    "LATCHED",
+    "LOCKSTEP",
+    "NEWEST",
+    "PACING",
+    "REAL_TIME",
+    "ROWS",
+    "newest_for",
+]
 
 LOCKSTEP = "lockstep"
 REAL_TIME = "real_time"
@@ -41,6 +50,9 @@ NEWEST = _profile(1)
 
 ROWS = _profile(1000)
 """Transitions and linearizations."""
+
+BYSTANDER = _profile(1000, ReliabilityPolicy.BEST_EFFORT)
+"""Who records what others say: it must not cost the speaker an acknowledgement."""
 
 LATCHED = _profile(1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 """Policy, pace and status: a late joiner gets the last one."""
