@@ -7,7 +7,9 @@ https://mcap.dev/spec. Every record is an operation code, a length (uint64) and 
 
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from os import SEEK_END
 from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
@@ -19,6 +21,8 @@ _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x02, 0x03, 0x04, 0x05
 _RECORD = struct.Struct("<BQ")
 _MESSAGE_HEAD = struct.Struct("<HIQQ")  # channel, sequence, log time, publish time
 _CHUNK_HEAD = struct.Struct("<QQQI")  # first and last log time, size, CRC-32 (0: none)
+_FOOTER_HEAD = struct.Struct("<BQQ")  # code, length, where the summary begins
+_FOOTER_SIZE = 37  # bytes, with the magic behind it
 LARGEST_CHUNK = 2**31
 """Bytes; a longer one is taken for a damaged length."""
 
@@ -54,7 +58,8 @@ class Scan:
 
     Attributes:
         channels: Topics seen so far, by id.
-        damage: Why the scan ended early or left a chunk out; None where the file is whole.
+        damage: The first thing wrong: why the scan ended early or left a chunk out; None where the
+            file is whole.
         finished: Whether the file has the end that a writer gives it.
     """
 
@@ -69,7 +74,7 @@ class Scan:
     def messages(
         self, wanted: Callable[[Channel], bool] = lambda channel: True
     ) -> Iterator[tuple[Channel, int, bytes]]:
-        """Messages in the order in which they were written, up to the first damage.
+        """Messages in the order in which they were written, but those of damaged chunks.
 
         Args:
             wanted: Which channels to return.
@@ -81,9 +86,9 @@ class Scan:
             with self.path.open("rb") as file:
                 yield from self._file(file, wanted)
         except _TornError as error:
-            self.damage = str(error)
+            self.damage = self.damage or str(error)
         except OSError as error:
-            self.damage = f"cannot be read: {error.strerror}"
+            self.damage = self.damage or f"cannot be read: {error.strerror}"
 
     def _file(
         self, file: BinaryIO, wanted: Callable[[Channel], bool]
@@ -105,7 +110,12 @@ class Scan:
             if len(content) < size:
                 raise _TornError(f"ends within the record at byte {at}: its writer was cut off")
             if code == _CHUNK:
-                yield from self._chunk(content, at, wanted)
+                try:
+                    yield from self._chunk(content, at, wanted)
+                except _TornError as error:  # the next one may be whole
+                    if self.damage is None:
+                        self.damage = str(error)
+                        self._describe_from_summary(file, wanted)
             elif code in (_SCHEMA, _CHANNEL, _MESSAGE):
                 yield from self._records(_RECORD.pack(code, size) + content, at, wanted)
 
@@ -146,6 +156,18 @@ class Scan:
                     self._describe(code, data[start:position], wanted)
                 except (struct.error, UnicodeDecodeError):
                     raise _TornError(f"is damaged in the chunk at byte {at}: a bad topic") from None
+
+    def _describe_from_summary(self, file: BinaryIO, wanted: Callable[[Channel], bool]) -> None:
+        """The damaged chunk may have described topics; a finished file does so again at its end."""
+        back = file.tell()
+        with suppress(OSError, struct.error, _TornError):
+            file.seek(-_FOOTER_SIZE, SEEK_END)
+            code, _, begin = _FOOTER_HEAD.unpack(file.read(_FOOTER_HEAD.size))
+            if code == _FOOTER and 0 < begin < file.tell():
+                file.seek(begin)
+                for _ in self._records(file.read(), begin, wanted):
+                    pass
+        file.seek(back)
 
     def _describe(self, code: int, content: bytes, wanted: Callable[[Channel], bool]) -> None:
         if code == _SCHEMA:

@@ -15,9 +15,10 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from rosbags.rosbag2 import StoragePlugin, Writer
 
@@ -25,11 +26,13 @@ from deepilc.bags.definitions import Definition
 from deepilc.errors import UserError
 from deepilc.run import write_atomic
 
-__all__ = ["MANIFEST", "Limits", "Recording", "read_manifest"]
+__all__ = ["MANIFEST", "Limits", "Recording", "read_manifest", "recorded_settings"]
 
 MANIFEST = "manifest.json"
 MEGABYTE = 2**20
 POLICIES = 200
+CHUNK_SIZE = 3 * MEGABYTE // 4  # bytes; the writer itself would cut at a megabyte
+CHECKSUM_AT = 9 + 24  # bytes from the beginning of a chunk's record
 CHUNK_AGE = 1.0
 """Seconds that a message may stay in memory: what a SIGKILL can cost."""
 
@@ -68,6 +71,7 @@ class Recording:
         events: Everything that was lost, removed or went wrong, counted by reason.
         failure: What ended the recording; None while it goes on.
         policies: Version to hash of the newest policies.
+        next_number: Number that the next transition will have, for whoever continues.
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], limits: Limits) -> None:
@@ -77,6 +81,7 @@ class Recording:
         self.events: Counter[str] = Counter()
         self.failure: str | None = None
         self.policies: dict[str, str] = {}
+        self.next_number = 0
         self._limits = limits
         self._writer: Any = None
         self._connections: dict[str, Any] = {}
@@ -144,14 +149,13 @@ class Recording:
             self._open_piece()
         now = time.monotonic_ns()
         storage = self._writer.storage
-        before = len(storage.chunks)
         # the writer's own write(), without its search through the connections
         storage.write(self._connections[topic], now + self._clock, data)
         self._note(topic, now + self._clock)
         self.counts[topic] += 1
-        self._pending += len(data)
-        if len(storage.chunks) > before:
-            self._chunk_written()
+        self._pending += 1
+        if storage.chunk.bio.tell() >= CHUNK_SIZE:
+            self._cut_chunk()
 
     def _note(self, topic: str, stamp: int) -> None:
         """What `Writer.write` keeps for the metadata."""
@@ -162,8 +166,7 @@ class Recording:
 
     def _tick(self) -> None:
         if self._pending and time.monotonic() - self._chunk_since > CHUNK_AGE:
-            self._writer.storage.close_chunk()
-            self._chunk_written()
+            self._cut_chunk()
         free = shutil.disk_usage(self.folder).free
         if free < self._limits.reserve:
             self._close_piece()
@@ -172,8 +175,9 @@ class Recording:
                 f"{self._limits.reserve / MEGABYTE:.0f} MB are to stay so"
             )
 
-    def _chunk_written(self) -> None:
-        """A chunk has been handed over: to the operating system with it, then the next piece."""
+    def _cut_chunk(self) -> None:
+        """Hands what is held to the operating system as a chunk; a full piece ends with it."""
+        self._write_chunk()
         self._writer.storage.bio.flush()
         self._pending = 0
         self._chunk_since = time.monotonic()
@@ -182,6 +186,17 @@ class Recording:
             self._close_piece()
             self._remove_oldest()
             self._save_manifest()
+
+    def _write_chunk(self) -> None:
+        """As the writer does, and with the checksum that it leaves out."""
+        storage = self._writer.storage
+        checksum = crc32(storage.chunk.bio.getbuffer())
+        start = storage.bio.tell()
+        storage.close_chunk()
+        end = storage.bio.tell()
+        storage.bio.seek(start + CHECKSUM_AT)
+        storage.bio.write(checksum.to_bytes(4, "little"))
+        storage.bio.seek(end)
 
     def _open_piece(self) -> None:
         path = self.folder / f"{self._next_piece:06d}"
@@ -201,6 +216,8 @@ class Recording:
         )
 
     def _close_piece(self) -> None:
+        if self._pending:
+            self._write_chunk()
         writer, self._writer = self._writer, None
         self._pending = 0
         try:
@@ -250,6 +267,7 @@ class Recording:
             self.counts.update(before.get("messages", {}))
             self.events.update(before.get("events", {}))
             self.policies.update(before.get("policies", {}))
+            self.next_number = int(before.get("next_number", 0))
             if not before.get("closed", True):
                 self.events["recordings that were cut off"] += 1
 
@@ -259,6 +277,7 @@ class Recording:
             "messages": dict(self.counts),
             "events": dict(self.events),
             "policies": self.policies,
+            "next_number": self.next_number,
             "pieces": {
                 piece.name: {"bytes": _size(piece), "complete": (piece / "metadata.yaml").exists()}
                 for piece in self.pieces
@@ -288,3 +307,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         return dict(json.loads((folder / MANIFEST).read_text()))
     except (OSError, ValueError):
         return {}
+
+
+def recorded_settings(bags: Sequence[Path]) -> dict[str, Any]:
+    """System and model of the first bag with a manifest, as settings of a run; may be empty."""
+    for bag in bags:
+        for folder in (bag, bag / "bag", bag.parent, bag.parent.parent):
+            given = read_manifest(folder).get("parameters")
+            if isinstance(given, dict):
+                names = ("system", "parameters", "nominal", "jacobian")
+                return {name: given[name] for name in names if given.get(name) is not None}
+    return {}

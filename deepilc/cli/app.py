@@ -10,7 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from deepilc.cli import acting, experimenting, inspecting, reporting, stacking, training
+from deepilc.cli import (
+    acting,
+    experimenting,
+    inspecting,
+    replaying,
+    reporting,
+    stacking,
+    training,
+)
 from deepilc.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, report
 
 HELP = """
@@ -35,7 +43,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (training, acting, stacking, inspecting, experimenting, reporting):
+for group in (training, replaying, acting, stacking, inspecting, experimenting, reporting):
     group.register(app)
 
 

@@ -89,7 +89,6 @@ class Recorder(Node):
         self.run = run_name(values["run"])
         self._definitions = Definitions(prefixes(os.environ))
         self._counters: Counter[str] = Counter()
-        self._numbering = Numbering()
         self._request: tuple[Future, int] | None = None
         self._said: str | None = None
         self._ticks = 0
@@ -106,6 +105,7 @@ class Recorder(Node):
         }
         limits = Limits(values["piece_mb"], values["total_mb"], values["reserve_mb"])
         self._recording = Recording(folder / "bag", about, limits)
+        self._numbering = Numbering(self._recording.next_number)
         self._fetch = self.create_client(GetTransitions, "get_transitions")
         if values["record"]:
             self._subscribe(linearizations=values["linearizations"])
@@ -168,6 +168,7 @@ class Recorder(Node):
         run, number = peek(data)
         if run == self.run.encode():
             self._numbering.arrived(number)
+            self._recording.next_number = self._numbering.expected
 
     def _on_policy(self, message: Policy) -> None:
         """Without the file itself: its hash names it, and the run folder keeps what matters."""
