@@ -7,6 +7,7 @@ differ, the rows are split, so every message is decoded, and only rare ones cost
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def layout_of(channel: Channel) -> Layout:
     Raises:
         UserError: The bag holds no usable definition of a type that ROS 2 does not have.
     """
-    definitions: dict[str, Any] = dict(get_typestore(Stores.ROS2_JAZZY).fielddefs)
+    definitions = dict(_known())
     if channel.definition:
         try:
             definitions |= _defined(channel)  # as recorded, even if ROS 2 has another now
@@ -87,6 +88,12 @@ def layout_of(channel: Channel) -> Layout:
     if channel.type not in definitions:
         raise UserError(f"topic {channel.topic}: the bag holds no definition of {channel.type}")
     return Layout(channel.type, tuple(_flatten(channel.type, definitions)))
+
+
+@cache
+def _known() -> Mapping[str, Any]:
+    """The types of ROS 2 itself."""
+    return dict(get_typestore(Stores.ROS2_JAZZY).fielddefs)
 
 
 def _defined(channel: Channel) -> dict[str, Any]:

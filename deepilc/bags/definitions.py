@@ -48,6 +48,14 @@ class Definitions:
         text, _ = self._store.generate_msgdef(name, ros_version=2)
         return Definition(name, text, self._store.hash_rihs01(name))
 
+    def make(self, name: str, **fields: Any) -> Any:
+        """A message of a type that `of` has looked up, or that ROS 2 has."""
+        return self._store.types[name](**fields)
+
+    def serialized(self, message: Any, name: str) -> bytes:
+        """A message of `make` as CDR."""
+        return bytes(self._store.serialize_cdr(message, name))
+
     def _register(self, name: str) -> None:
         if name in self._store.fielddefs:
             return

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 from zlib import crc32
 
-__all__ = ["Channel", "Scan"]
+__all__ = ["Block", "Channel", "Scan"]
 
 MAGIC = b"\x89MCAP0\r\n"
 _FOOTER, _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x02, 0x03, 0x04, 0x05, 0x06, 0x0F
@@ -46,6 +46,10 @@ class Channel:
     serialization: str = "cdr"
 
 
+Block = list[tuple[Channel, int, bytes]]
+"""Messages: channel, log time in ns, serialized."""
+
+
 class _TornError(Exception):
     """The file ends within a record, or a record cannot be right."""
 
@@ -71,16 +75,14 @@ class Scan:
         self._schemas: dict[int, tuple[str, str, str]] = {}
         self._wanted: dict[int, bool] = {}
 
-    def messages(
-        self, wanted: Callable[[Channel], bool] = lambda channel: True
-    ) -> Iterator[tuple[Channel, int, bytes]]:
+    def blocks(self, wanted: Callable[[Channel], bool] = lambda channel: True) -> Iterator[Block]:
         """Messages in the order in which they were written, but those of damaged chunks.
 
         Args:
             wanted: Which channels to return.
 
         Yields:
-            Channel, log time in ns, serialized message.
+            The messages of one chunk after the other.
         """
         try:
             with self.path.open("rb") as file:
@@ -90,9 +92,7 @@ class Scan:
         except OSError as error:
             self.damage = self.damage or f"cannot be read: {error.strerror}"
 
-    def _file(
-        self, file: BinaryIO, wanted: Callable[[Channel], bool]
-    ) -> Iterator[tuple[Channel, int, bytes]]:
+    def _file(self, file: BinaryIO, wanted: Callable[[Channel], bool]) -> Iterator[Block]:
         if (magic := file.read(len(MAGIC))) != MAGIC:
             raise _TornError("is empty" if not magic else "is no MCAP file")
         while True:
@@ -109,64 +109,51 @@ class Scan:
             content = file.read(size)
             if len(content) < size:
                 raise _TornError(f"ends within the record at byte {at}: its writer was cut off")
-            if code == _CHUNK:
-                try:
-                    yield from self._chunk(content, at, wanted)
-                except _TornError as error:  # the next one may be whole
-                    if self.damage is None:
-                        self.damage = str(error)
-                        self._describe_from_summary(file, wanted)
-            elif code in (_SCHEMA, _CHANNEL, _MESSAGE):
-                yield from self._records(_RECORD.pack(code, size) + content, at, wanted)
+            if code not in (_CHUNK, _SCHEMA, _CHANNEL, _MESSAGE):
+                continue
+            block: Block = []
+            try:
+                data = _unpacked(content) if code == _CHUNK else head + content
+                self._records(data, wanted, block)
+            except (struct.error, ValueError, RuntimeError, MemoryError) as error:
+                if self.damage is None:  # the next one may be whole
+                    self.damage = f"is damaged in the chunk at byte {at}: {error}"
+                    self._describe_from_summary(file, wanted)
+            if block:
+                yield block
 
-    def _chunk(
-        self, content: bytes, at: int, wanted: Callable[[Channel], bool]
-    ) -> Iterator[tuple[Channel, int, bytes]]:
-        try:
-            _, _, size, checksum = _CHUNK_HEAD.unpack_from(content)
-            compression, at_size = _string(content, _CHUNK_HEAD.size)
-            (packed,) = struct.unpack_from("<Q", content, at_size)
-            data = _decompressed(compression, content[at_size + 8 : at_size + 8 + packed])
-        except (struct.error, ValueError, RuntimeError, MemoryError) as error:
-            raise _TornError(f"is damaged in the chunk at byte {at}: {error}") from None
-        if len(data) != size or (checksum and crc32(data) != checksum):
-            raise _TornError(f"is damaged in the chunk at byte {at}: size or checksum differs")
-        yield from self._records(data, at, wanted)
+    def _records(self, data: bytes, wanted: Callable[[Channel], bool], block: Block) -> None:
+        """Takes schemas and channels, and appends messages to `block`.
 
-    def _records(
-        self, data: bytes, at: int, wanted: Callable[[Channel], bool]
-    ) -> Iterator[tuple[Channel, int, bytes]]:
-        """Schemas, channels and messages one after the other."""
+        Raises:
+            ValueError: A record cannot be right.
+        """
         position, end, head = 0, len(data), _RECORD.size
         unpack, unpack_message, within = _RECORD.unpack_from, _MESSAGE_HEAD.unpack_from, 22
-        chosen, channels = self._wanted, self.channels
+        chosen, channels, append = self._wanted, self.channels, block.append
         while position + head <= end:
             code, size = unpack(data, position)
             start, position = position + head, position + head + size
             if position > end:
-                raise _TornError(f"is damaged in the chunk at byte {at}: a record is too long")
+                raise ValueError("a record is too long")
             if code == _MESSAGE:
                 if size < within:
-                    raise _TornError(f"is damaged in the chunk at byte {at}: a record is too short")
+                    raise ValueError("a record is too short")
                 channel, _, log_time, _ = unpack_message(data, start)
                 if chosen.get(channel):
-                    yield channels[channel], log_time, data[start + within : position]
+                    append((channels[channel], log_time, data[start + within : position]))
             elif code in (_SCHEMA, _CHANNEL):
-                try:
-                    self._describe(code, data[start:position], wanted)
-                except (struct.error, UnicodeDecodeError):
-                    raise _TornError(f"is damaged in the chunk at byte {at}: a bad topic") from None
+                self._describe(code, data[start:position], wanted)
 
     def _describe_from_summary(self, file: BinaryIO, wanted: Callable[[Channel], bool]) -> None:
         """The damaged chunk may have described topics; a finished file does so again at its end."""
         back = file.tell()
-        with suppress(OSError, struct.error, _TornError):
+        with suppress(OSError, struct.error, ValueError):
             file.seek(-_FOOTER_SIZE, SEEK_END)
             code, _, begin = _FOOTER_HEAD.unpack(file.read(_FOOTER_HEAD.size))
             if code == _FOOTER and 0 < begin < file.tell():
                 file.seek(begin)
-                for _ in self._records(file.read(), begin, wanted):
-                    pass
+                self._records(file.read(), wanted, [])
         file.seek(back)
 
     def _describe(self, code: int, content: bytes, wanted: Callable[[Channel], bool]) -> None:
@@ -184,6 +171,21 @@ class Scan:
             topic, *self._schemas.get(schema, ("", "", "")), serialization
         )
         self._wanted[key] = wanted(channel)
+
+
+def _unpacked(content: bytes) -> bytes:
+    """The records within a chunk.
+
+    Raises:
+        ValueError: They are not what was written.
+    """
+    _, _, size, checksum = _CHUNK_HEAD.unpack_from(content)
+    compression, at = _string(content, _CHUNK_HEAD.size)
+    (packed,) = struct.unpack_from("<Q", content, at)
+    data = _decompressed(compression, content[at + 8 : at + 8 + packed])
+    if len(data) != size or (checksum and crc32(data) != checksum):
+        raise ValueError("size or checksum differs")
+    return data
 
 
 def _string(content: bytes, at: int) -> tuple[str, int]:

@@ -8,29 +8,16 @@ the order in which they were written, since clocks jump.
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
-from deepilc.bags.mcap import Channel, Scan
+from deepilc.bags.mcap import Block, Channel, Scan
 from deepilc.errors import UserError
 
-__all__ = ["Message", "Source", "files_of", "open_all"]
+__all__ = ["Source", "files_of", "open_all"]
 
+BLOCK = 1024  # messages at a time of what is not scanned
 SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One recorded message.
-
-    Attributes:
-        channel: Topic, type and definition.
-        time: When it was recorded, ns.
-        data: Serialized (CDR).
-    """
-
-    channel: Channel
-    time: int
-    data: bytes
 
 
 @dataclass
@@ -41,32 +28,25 @@ class Source:
         path: The file.
         size: Bytes.
         damage: Why it could not be read to its end; None while it could.
-        topics: Topic to type and messages read; filled by `messages`.
+        topics: Topic to type; filled by `blocks`.
     """
 
     path: Path
     size: int
     damage: str | None = None
-    topics: dict[str, tuple[str, int]] = field(default_factory=dict)
+    topics: dict[str, str] = field(default_factory=dict)
 
-    def messages(self, wanted: Callable[[Channel], bool]) -> Iterator[Message]:
-        """Messages of the wanted channels, up to the first damage."""
-        plain_mcap = self.path.suffix == ".mcap"
-        read = self._scan(wanted) if plain_mcap else self._library(wanted)
-        for message in read:
-            kind, count = self.topics.get(message.channel.topic, (message.channel.type, 0))
-            self.topics[message.channel.topic] = kind, count + 1
-            yield message
+    def blocks(self, wanted: Callable[[Channel], bool]) -> Iterator[Block]:
+        """Messages of the wanted channels, up to the first damage, many at a time."""
+        return self._scan(wanted) if self.path.suffix == ".mcap" else self._library(wanted)
 
-    def _scan(self, wanted: Callable[[Channel], bool]) -> Iterator[Message]:
+    def _scan(self, wanted: Callable[[Channel], bool]) -> Iterator[Block]:
         scan = Scan(self.path)
-        for channel, time, data in scan.messages(wanted):
-            yield Message(channel, time, data)
+        yield from scan.blocks(wanted)
         self.damage = scan.damage
-        for channel in scan.channels.values():
-            self.topics.setdefault(channel.topic, (channel.type, 0))
+        self.topics |= {channel.topic: channel.type for channel in scan.channels.values()}
 
-    def _library(self, wanted: Callable[[Channel], bool]) -> Iterator[Message]:
+    def _library(self, wanted: Callable[[Channel], bool]) -> Iterator[Block]:
         """Everything else is read by rosbags: sqlite3, and files that are compressed as a whole."""
         from rosbags.rosbag2 import Reader
 
@@ -82,12 +62,14 @@ class Source:
                     )
                     for connection in reader.connections
                 }
-                for channel in channels.values():
-                    self.topics.setdefault(channel.topic, (channel.type, 0))
+                self.topics |= {channel.topic: channel.type for channel in channels.values()}
                 chosen = [c for c in reader.connections if wanted(channels[c.id])]
-                if chosen:
-                    for connection, time, data in reader.messages(connections=chosen):
-                        yield Message(channels[connection.id], time, bytes(data))
+                messages = reader.messages(connections=chosen) if chosen else iter(())
+                while block := [
+                    (channels[connection.id], time, bytes(data))
+                    for connection, time, data in islice(messages, BLOCK)
+                ]:
+                    yield block
         except Exception as error:  # rosbags, apsw and yaml have no common base
             reason = " ".join(str(error).split()) or type(error).__name__
             self.damage = f"cannot be read to its end: {reason}"

@@ -77,21 +77,24 @@ class _Collector:
 
     def read(self, source: Source) -> None:
         """Takes all transitions of a file."""
-        block: list[bytes] = []
-        last: Channel | None = None
-        for message in source.messages(lambda channel: channel.type == TRANSITION):
-            if len(block) >= BLOCK or (message.channel is not last and block):
-                self._take(last, block)
-                block = []
-            last = message.channel
-            block.append(message.data)
-        self._take(last, block)
+        waiting: dict[int, tuple[Channel, list[bytes]]] = {}  # by identity: hashing takes longer
+        for block in source.blocks(lambda channel: channel.type == TRANSITION):
+            for channel, _, data in block:
+                if (key := id(channel)) not in waiting:
+                    waiting[key] = channel, []
+                waiting[key][1].append(data)
+            if sum(len(messages) for _, messages in waiting.values()) >= BLOCK:
+                self._take_all(waiting)
+        self._take_all(waiting)
         if source.damage is not None:
             self.found.damaged[str(source.path)] = source.damage
 
-    def _take(self, channel: Channel | None, messages: list[bytes]) -> None:
-        if channel is None or not messages:
-            return
+    def _take_all(self, waiting: dict[int, tuple[Channel, list[bytes]]]) -> None:
+        for channel, messages in waiting.values():
+            self._take(channel, messages)
+        waiting.clear()
+
+    def _take(self, channel: Channel, messages: list[bytes]) -> None:
         self.found.read += len(messages)
         if channel not in self._layouts:
             layout = layout_of(channel)
