@@ -1,4 +1,4 @@
-"""Where the files beside the code are: stack files and launch files.
+"""Where the files beside the code are: stack files, robot profiles and launch files.
 
 `deepilc/share` links to the repository's `config/` and `launch/`; a wheel holds copies there.
 """
@@ -9,6 +9,7 @@ from deepilc.errors import UserError, suggestion
 
 SHARE = Path(__file__).resolve().parent / "share"
 CONFIG = SHARE / "config"
+PROFILES = CONFIG / "profiles"
 LAUNCH = SHARE / "launch"
 
 

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,11 +30,14 @@ SAY_EVERY = 15.0  # s
 EXECUTABLES = (
     "bag_player",
     "bridge_node",
+    "fake_robot",
     "jacobian_server",
     "learner_node",
     "policy_node",
     "recorder",
+    "robot_check",
 )
+INTERFACES = ("deepilc_msgs", "deepilc_px4_msgs")
 
 
 class SetupError(Exception):
@@ -190,19 +194,19 @@ def mend_cmake_exports() -> None:
             temporary.replace(file)
 
 
-def build_messages() -> None:
-    """Build deepilc_msgs by plain cmake into `.venv`, which then needs no sourcing."""
+def build_messages(package: str) -> None:
+    """Build an interface package by plain cmake into `.venv`, which then needs no sourcing."""
     mend_cmake_exports()
-    build = STATE / "build" / "deepilc_msgs"
+    build = STATE / "build" / package
     manifest = build / "install_manifest.txt"
     before = set(manifest.read_text().split()) if manifest.exists() else set()
     shutil.rmtree(build, ignore_errors=True)
     run(
-        "messages",
+        package,
         [
             "cmake",
             "-S",
-            str(SOURCES / "deepilc_msgs"),
+            str(SOURCES / package),
             "-B",
             str(build),
             "-G",
@@ -275,11 +279,14 @@ def steps() -> list[tuple[str, str, Callable[[], None], Callable[[], str]]]:
             install_packages,
             lambda: digest([ROOT / "requirements" / "lock.txt"], version),
         ),
-        (
-            "messages",
-            "building deepilc_msgs with rosidl (half a minute)",
-            build_messages,
-            lambda: digest([SOURCES / "deepilc_msgs"], stamp("packages")),
+        *(
+            (
+                package,
+                f"building {package} with rosidl (half a minute or less)",
+                partial(build_messages, package),
+                partial(_interface_digest, package),
+            )
+            for package in INTERFACES
         ),
         (
             "project",
@@ -300,6 +307,10 @@ def steps() -> list[tuple[str, str, Callable[[], None], Callable[[], str]]]:
             lambda: digest([ROOT / "sims"], stamp("packages")),
         ),
     ]
+
+
+def _interface_digest(package: str) -> str:
+    return digest([SOURCES / package], stamp("packages"))
 
 
 def stamp(step: str) -> str:

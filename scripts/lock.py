@@ -8,6 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = {"deepilc", "deepilc-ros", "deepilc_ros", "deepilc-msgs", "deepilc_msgs", "pip"}
+OURS |= {"deepilc-px4-msgs", "deepilc_px4_msgs"}
 HEADER = """\
 # Exact versions of everything in .venv (Python 3.11, Linux); scripts/bootstrap.py installs it.
 # Why each direct dependency is there stands in pyproject.toml and requirements/ros.txt.

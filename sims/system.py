@@ -3,13 +3,14 @@
 This module needs numpy only. Warp is imported when a Warp model is built, not before.
 """
 
+import copy
 import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -238,6 +239,25 @@ class System(ABC):
             f"{self.name} lists the Jacobian method 'finite_difference' but defines no "
             "_finite_difference_model; define it, or list other methods"
         )
+
+    def at_period(self, dt: float) -> Self:
+        """This system with another control period, for worlds that run faster than a controller.
+
+        It has a specification of its own; policies and data of the one do not fit the other.
+
+        Args:
+            dt: Period in s. Systems in MuJoCo need a multiple of their time step.
+
+        Raises:
+            UserError: The period is not positive.
+        """
+        if not dt > 0.0:
+            raise UserError(f"the control period is {dt}; it must be above 0 s")
+        other = copy.copy(self)
+        for cached in ("sizes", "spec_hash"):
+            other.__dict__.pop(cached, None)
+        object.__setattr__(other, "dt", float(dt))
+        return other
 
     def simulation(self, parameters: Any = "real", rows: int = 1) -> Simulation:
         """Rows of this system for a world or an environment to step.

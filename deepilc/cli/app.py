@@ -16,6 +16,7 @@ from deepilc.cli import (
     inspecting,
     replaying,
     reporting,
+    robot,
     stacking,
     training,
 )
@@ -43,7 +44,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (training, replaying, acting, stacking, inspecting, experimenting, reporting):
+for group in (
+    training,
+    replaying,
+    acting,
+    stacking,
+    robot,
+    inspecting,
+    experimenting,
+    reporting,
+):
     group.register(app)
 
 

@@ -47,6 +47,8 @@ def test_wheel_holds_stack_files_launch_files_and_licence(tmp_path: Path) -> Non
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"deepilc/share/{file}" for file in shared_files()} <= names
+    profiles = {str(file.relative_to(ROOT)) for file in ROOT.glob("config/profiles/*")}
+    assert {f"deepilc/share/{file}" for file in profiles} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     for package in ("deepilc", "sims"):
         modules = {str(f.relative_to(ROOT)) for f in (ROOT / package).rglob("*.py")}
@@ -86,14 +88,8 @@ def test_colcon_installs_nodes_stack_files_and_launch_files(tmp_path: Path) -> N
         copy = installed / "share" / "deepilc_ros" / file
         assert copy.read_text() == (ROOT / file).read_text()
     executables = {file.name for file in (installed / "lib" / "deepilc_ros").iterdir()}
-    assert executables == {
-        "bag_player",
-        "bridge_node",
-        "jacobian_server",
-        "learner_node",
-        "policy_node",
-        "recorder",
-    }
+    nodes = {"bridge_node", "jacobian_server", "learner_node", "policy_node"}
+    assert executables == nodes | {"bag_player", "fake_robot", "recorder", "robot_check"}
     assert (installed / "share/ament_index/resource_index/packages/deepilc_ros").is_file()
 
 
@@ -108,7 +104,7 @@ def test_shared_folders_are_relative_links(folder: str, name: str) -> None:
 
 def test_versions_agree() -> None:
     versions = {"pyproject.toml": PROJECT["version"]}
-    for package in ("deepilc_msgs", "deepilc_ros"):
+    for package in ("deepilc_msgs", "deepilc_px4_msgs", "deepilc_ros"):
         tree = ElementTree.parse(PACKAGES / package / "package.xml")
         versions[package] = tree.findtext("version")
     setup = (PACKAGES / "deepilc_ros" / "setup.py").read_text()
@@ -139,7 +135,7 @@ def test_the_light_installation_is_part_of_the_whole_one() -> None:
     assert light <= set(PROJECT["dependencies"])
 
 
-@pytest.mark.parametrize("package", ["deepilc_msgs", "deepilc_ros"])
+@pytest.mark.parametrize("package", ["deepilc_msgs", "deepilc_px4_msgs", "deepilc_ros"])
 def test_licence_of_ros_packages_is_that_of_the_project(package: str) -> None:
     tree = ElementTree.parse(PACKAGES / package / "package.xml")
     assert tree.findtext("license") == PROJECT["license"] == "MIT"
@@ -180,13 +176,14 @@ def test_package_xml_names_what_the_nodes_import() -> None:
     assert {keys.get(name, name) for name in missing} <= declared
 
 
-def test_every_interface_is_built_and_messages_carry_a_header() -> None:
-    package = PACKAGES / "deepilc_msgs"
+@pytest.mark.parametrize("name", ["deepilc_msgs", "deepilc_px4_msgs"])
+def test_every_interface_is_built_and_our_own_messages_carry_a_header(name: str) -> None:
+    package = PACKAGES / name
     cmake = (package / "CMakeLists.txt").read_text()
     listed = set(re.findall(r'"((?:msg|srv)/\w+\.(?:msg|srv))"', cmake))
     files = {str(f.relative_to(package)) for f in package.glob("*/*.*") if f.parent.name != "."}
     assert listed == files
-    for message in package.glob("msg/*.msg"):
+    for message in package.glob("msg/*.msg") if name == "deepilc_msgs" else ():  # PX4's have none
         assert re.search(r"^std_msgs/Header header\b", message.read_text(), re.M), message.name
 
 
@@ -206,6 +203,7 @@ def modules_after(code: str) -> set[str]:
         "deepilc.errors",
         "deepilc.guard",
         "deepilc.policy",
+        "deepilc.robot.interface",
         "deepilc.stack",
         "deepilc.transition",
         "deepilc.up",

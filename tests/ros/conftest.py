@@ -22,11 +22,13 @@ from rclpy.experimental import EventsExecutor
 
 MODULES = {
     "bridge": "bridge_node",
+    "fake_robot": "fake_robot",
     "jacobian_server": "jacobian_server",
     "learner": "learner_node",
     "policy": "policy_node",
     "recorder": "recorder",
     "player": "bag_player",
+    "robot_check": "robot_check",
 }
 # A learner small enough to make an update within a millisecond or two.
 SMALL = {

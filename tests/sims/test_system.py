@@ -240,3 +240,17 @@ def test_euler_angles_are_turns_about_x_then_y_then_z_of_the_body():
     rz = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
     p = mrp.from_quaternion(mrp.quaternion_from_euler(np.array([a, b, c])))
     np.testing.assert_allclose(mrp.to_matrix(p), rx @ ry @ rz, atol=1e-12)
+
+
+def test_a_shorter_period_gives_the_same_motion_and_another_specification(system):
+    fast = system.at_period(0.005)
+    assert fast.spec_hash != system.spec_hash and system.dt == 0.05
+    state = system.reset(np.random.default_rng(2), "real")
+    action = np.array([12.0, 12.3, 12.1, 12.2], np.float32)
+    wanted = system.model("real").step(state, action)
+    model = fast.model("real")
+    for _ in range(10):
+        state = model.step(state, action)
+    np.testing.assert_allclose(state, wanted, atol=2e-5)
+    with pytest.raises(UserError, match=r"the control period is 0; it must be above 0 s"):
+        system.at_period(0)

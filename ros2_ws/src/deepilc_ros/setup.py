@@ -27,10 +27,12 @@ setup(
         "console_scripts": [
             f"bag_player = {NAME}.bag_player:main",
             f"bridge_node = {NAME}.bridge_node:main",
+            f"fake_robot = {NAME}.fake_robot:main",
             f"jacobian_server = {NAME}.jacobian_server:main",
             f"learner_node = {NAME}.learner_node:main",
             f"policy_node = {NAME}.policy_node:main",
             f"recorder = {NAME}.recorder:main",
+            f"robot_check = {NAME}.robot_check:main",
         ],
     },
 )

@@ -18,6 +18,7 @@ __all__ = [
     "REAL_TIME",
     "ROWS",
     "newest_for",
+    "subscription_for",
 ]
 
 LOCKSTEP = "lockstep"
@@ -63,3 +64,11 @@ def newest_for(pacing: str) -> QoSProfile:
     if pacing == REAL_TIME:
         return _profile(1, ReliabilityPolicy.BEST_EFFORT)
     return NEWEST
+
+
+def subscription_for(wanted: str) -> QoSProfile:
+    """A robot's topic: "sensor" (best effort, which hears every publisher) or "reliable"."""
+    reliability = (
+        ReliabilityPolicy.BEST_EFFORT if wanted == "sensor" else ReliabilityPolicy.RELIABLE
+    )
+    return _profile(10, reliability)

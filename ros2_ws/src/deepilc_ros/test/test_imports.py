@@ -6,7 +6,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("module", ["policy_node", "bridge_node", "recorder"])
+@pytest.mark.parametrize("module", ["policy_node", "bridge_node", "recorder", "robot_check"])
 def test_the_nodes_next_to_the_robot_import_no_learning_library(module):
     code = (
         f"import deepilc_ros.{module}, sys; print(sorted({{'torch', 'warp'}} & set(sys.modules)))"

@@ -1,0 +1,140 @@
+"""From a message to raw numbers: one small function per entry of a profile."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from deepilc.robot import rotations
+from deepilc.robot.fields import FieldError, getter
+from deepilc.robot.mapping import UNITS, Attitude, Numbers, Vector, each
+
+__all__ = ["Extract", "extractor"]
+
+Extract = Callable[[Any], tuple[float, ...]]
+"""Message to numbers in SI units: states of `Numbers`, x y z of `Vector`, w x y z of `Attitude`.
+Vectors and attitudes are in the message's frames. Raises FieldError."""
+
+
+def extractor(entry: Numbers | Vector | Attitude, world: str, body: str) -> Extract:
+    """The function that reads one entry of a source in the frames `world` and `body`.
+
+    Vectors and attitudes come out in ENU and FLU.
+    """
+    if isinstance(entry, Numbers):
+        return _numbers(entry)
+    read = getter(entry.field)
+    factor = UNITS[entry.unit] if entry.unit else 1.0
+    path = entry.field
+    if isinstance(entry, Vector):
+
+        def vector(message: Any) -> tuple[float, ...]:
+            v = tuple(factor * component for component in _named(read(message), "xyz", path))
+            if entry.frame == "world":
+                return rotations.world_vector(v, world)
+            return rotations.body_vector(v, body)
+
+        return vector
+    if entry.given == "euler":
+
+        def from_euler(message: Any) -> tuple[float, ...]:
+            roll, pitch, yaw = (factor * angle for angle in _angles(read(message), path))
+            return rotations.quaternion_in(rotations.from_euler(roll, pitch, yaw), world, body)
+
+        return from_euler
+
+    def attitude(message: Any) -> tuple[float, ...]:
+        q = _quaternion(read(message), entry.order, path)
+        return rotations.quaternion_in(q, world, body)
+
+    return attitude
+
+
+def _numbers(entry: Numbers) -> Extract:
+    size = len(entry.states)
+    factor = UNITS[entry.unit] if entry.unit else 1.0
+    scales = tuple(factor * scale for scale in each(entry.scale, size))
+    offsets = each(entry.offset, size)
+    read, path, index = getter(entry.field), entry.field, entry.index
+    low = entry.wrap
+
+    def made(raw: tuple[float, ...]) -> tuple[float, ...]:
+        values = [a * b + c for a, b, c in zip(raw, scales, offsets, strict=True)]
+        if low is not None:
+            values = [low + math.fmod(math.fmod(v - low, _TURN) + _TURN, _TURN) for v in values]
+        return tuple(values)
+
+    if entry.joints is not None:
+        joints, read_names = entry.joints, getter(entry.names)
+
+        def by_name(message: Any) -> tuple[float, ...]:
+            names, values = list(read_names(message)), read(message)
+            try:
+                places = [names.index(joint) for joint in joints]
+            except ValueError:
+                missing = next(joint for joint in joints if joint not in names)
+                raise FieldError(
+                    f"no joint {missing!r}: there is {', '.join(names) or 'none'}"
+                ) from None
+            return made(_elements(values, places, path))
+
+        return by_name
+    if index is not None:
+        return lambda message: made(_elements(read(message), index, path))
+
+    def scalar(message: Any) -> tuple[float, ...]:
+        value = read(message)
+        try:
+            return made((float(value),))
+        except TypeError:
+            raise FieldError(f"field {path!r} is a {type(value).__name__}, not a number") from None
+
+    return scalar
+
+
+_TURN = 2.0 * math.pi
+
+
+def _elements(values: Any, index: Any, path: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(values[i]) for i in index)
+    except (IndexError, TypeError):
+        size = len(values) if hasattr(values, "__len__") else "no"
+        raise FieldError(
+            f"field {path!r} has {size} elements, {max(index) + 1} are needed"
+        ) from None
+
+
+def _named(found: Any, components: str, path: str) -> tuple[float, ...]:
+    """Components by their names, or the first elements of an array."""
+    if hasattr(found, components[0]):
+        try:
+            return tuple(float(getattr(found, name)) for name in components)
+        except AttributeError:
+            pass
+    if not hasattr(found, "__len__"):
+        raise FieldError(
+            f"field {path!r} is a {type(found).__name__}, neither an array nor with "
+            f"{', '.join(components)}"
+        )
+    return _elements(found, range(len(components)), path)
+
+
+def _angles(found: Any, path: str) -> tuple[float, ...]:
+    if hasattr(found, "roll"):
+        return float(found.roll), float(found.pitch), float(found.yaw)
+    return _named(found, "xyz", path)
+
+
+def _quaternion(found: Any, order: str | None, path: str) -> tuple[float, float, float, float]:
+    """Unit quaternion, w first; NaN where it is none."""
+    if hasattr(found, "w"):
+        w, x, y, z = float(found.w), float(found.x), float(found.y), float(found.z)
+    elif order is None:
+        raise FieldError(f"field {path!r} has no x, y, z, w: an array needs order: xyzw or wxyz")
+    else:
+        a, b, c, d = _elements(found, range(4), path)
+        w, x, y, z = (a, b, c, d) if order == "wxyz" else (d, a, b, c)
+    norm = math.sqrt(w * w + x * x + y * y + z * z)
+    if not abs(norm - 1.0) <= 0.05:  # also NaN; an empty one is all zeros
+        return math.nan, math.nan, math.nan, math.nan
+    return w / norm, x / norm, y / norm, z / norm

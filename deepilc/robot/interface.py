@@ -1,0 +1,329 @@
+"""Messages of a robot in, states of its system out; actions in, commands out.
+
+What the hardware bridge, the dry run and the training from a robot's own bags have in common. No
+ROS: messages are objects with the fields of their type, clocks are passed in.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from deepilc.errors import UserError
+from deepilc.robot import fit, rotations
+from deepilc.robot.fields import FieldError, getter, put, put_numbers
+from deepilc.robot.mapping import UNITS, Attitude, Numbers, Vector, each
+from deepilc.robot.profile import Command, Profile, Stamp
+from deepilc.robot.source import Part, SourceState
+from deepilc.robot.takeover import TakeoverState
+from sims.system import System
+
+__all__ = ["Publication", "Reading", "RobotInterface", "Subscription"]
+
+CLOCK_STEP = 0.1  # s by which ROS time may gain on steady time between two messages
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The state of the robot at one moment.
+
+    Attributes:
+        state: (n,) float32 in the system's units; NaN where unknown.
+        age: Age (s) of the oldest source that is needed; inf if one never came.
+        problems: One sentence each; empty if the state may be acted on.
+    """
+
+    state: np.ndarray
+    age: float
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A topic to listen to.
+
+    Attributes:
+        topic: Its name in the profile; relative ones get the node's namespace.
+        type: Message type, as package/msg/Name.
+        qos: "sensor" (best effort, newest few) or "reliable".
+    """
+
+    topic: str
+    type: str
+    qos: Literal["sensor", "reliable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A topic to publish commands on, reliably, depth 1.
+
+    Attributes:
+        topic: Its name in the profile.
+        type: Message type, as package/msg/Name.
+    """
+
+    topic: str
+    type: str
+
+
+class RobotInterface:
+    """Maps topics to states and actions to commands, as a profile says. One thread at a time.
+
+    Args:
+        profile: The robot.
+        system: Its system.
+
+    Attributes:
+        profile: The robot.
+        system: Its system.
+        subscriptions: Topics to listen to, the takeover's among them.
+        publications: Topics of commands.
+        low: (n,) float32 lower bounds of states: the profile's, else the system's.
+        high: (n,) float32 upper bounds.
+        safe_action: (m,) float32, the profile's constant.
+        counters: What was dropped, and jumps of time, by sentence.
+
+    Raises:
+        UserError: The profile does not fit the system.
+    """
+
+    def __init__(self, profile: Profile, system: System) -> None:
+        fit.check(profile, system)
+        self.profile = profile
+        self.system = system
+        self.counters: Counter[str] = Counter()
+        self._places = {name: i for i, name in enumerate(system.state.names)}
+        self.low, self.high = fit.bounds(profile, system)
+        safe = [profile.safe_action.action[name] for name in system.action.names]
+        self.safe_action = np.array(safe, np.float32)
+        report_for = 2.0 * system.dt
+        self._sources = {
+            topic: SourceState(topic, spec, report_for, self.counters)
+            for topic, spec in profile.sources.items()
+        }
+        self._parts = [part for source in self._sources.values() for part in source.parts]
+        self._attitude = next((p for p in self._parts if isinstance(p.entry, Attitude)), None)
+        self._takeover = None
+        subscriptions = [Subscription(t, s.type, s.qos) for t, s in profile.sources.items()]
+        if profile.takeover is not None:
+            self._takeover = TakeoverState(profile.takeover, system)
+            over = profile.takeover
+            subscriptions.append(Subscription(over.topic, over.type, "reliable"))
+        self.subscriptions = tuple(subscriptions)
+        self.publications = tuple(Publication(t, c.type) for t, c in profile.commands.items())
+        self._previous: np.ndarray | None = None  # attitude of the reading before
+        self._clock_lead = math.nan
+        self._clock_jump, self._clock_jumped = "", -math.inf
+
+    def check(self, topic: str, message: Any) -> None:
+        """Whether an empty message of a topic's type has the fields that the profile names.
+
+        Call it with one message of every subscription and publication before anything moves.
+
+        Raises:
+            UserError: A field is not there, or an array of fixed size is too short.
+        """
+        try:
+            if topic in self._sources:
+                self._sources[topic].check(message)
+            elif self._takeover is not None and topic == self._takeover.spec.topic:
+                self._takeover.check(message)
+            else:
+                self._write(self.safe_action, self._command(topic), message, 0.0)
+        except FieldError as error:
+            raise UserError(f"profile of {self.profile.robot}: {topic}: {error}") from None
+
+    def receive(self, topic: str, message: Any, now: float, clock: float = math.nan) -> None:
+        """Takes a message of a subscription; whatever is in it, this does not raise.
+
+        Args:
+            topic: As in `subscriptions`.
+            message: The message.
+            now: Steady time (s) of its arrival.
+            clock: ROS time (s) of its arrival, which turns header stamps into ages. NaN: unknown;
+                then age counts from arrival.
+        """
+        lead = clock - now
+        jump = lead - self._clock_lead
+        if abs(jump) > CLOCK_STEP:  # False where either is not known
+            self._clock_jump, self._clock_jumped = f"ROS time jumped by {jump:+.3f} s", now
+            self.counters["jumps of ROS time"] += 1
+        self._clock_lead = lead
+        if topic in self._sources:
+            self._sources[topic].receive(message, now, clock)
+        if self._takeover is not None and topic == self._takeover.spec.topic:
+            try:
+                self._takeover.receive(message, now)
+            except (FieldError, TypeError, ValueError, AttributeError) as error:
+                self.counters[f"{topic}: takeover ignored: {error}"] += 1
+
+    def reading(self, now: float) -> Reading:
+        """The state now.
+
+        Args:
+            now: Steady time (s).
+        """
+        problems: list[str] = []
+        for source in self._sources.values():
+            problems += source.problems(now)
+        if self._clock_jump and now - self._clock_jumped <= 2.0 * self.system.dt:
+            problems.append(self._clock_jump)
+        state = self._state()
+        age = max(source.age(now) for source in self._sources.values())
+        return Reading(state, age, tuple(problems + self._bad_numbers(state)))
+
+    def fill(self, action: np.ndarray, topic: str, message: Any, clock: float = math.nan) -> None:
+        """Writes an action into a command.
+
+        Args:
+            action: (m,) in the system's units.
+            topic: As in `publications`.
+            message: Empty message of its type, or one that was filled before.
+            clock: ROS time (s) for the stamp, where the profile names one; NaN leaves it.
+
+        Raises:
+            UserError: The message lacks a field, or there is no such publication.
+        """
+        try:
+            self._write(np.asarray(action, np.float64), self._command(topic), message, clock)
+        except FieldError as error:
+            raise UserError(f"profile of {self.profile.robot}: {topic}: {error}") from None
+
+    def human(self, now: float) -> np.ndarray | None:
+        """(m,) float32 an operator's command if one overrides right now, else None.
+
+        It is not limited to the action bounds: that is the guard's work.
+        """
+        return None if self._takeover is None else self._takeover.command(now)
+
+    def ages(self, now: float) -> np.ndarray:
+        """(n,) age (s) of every state; inf where it never came."""
+        ages = np.full(self.system.state.size, math.inf)
+        for part in self._parts:
+            for name in part.entry.states:
+                if name is not None:
+                    ages[self._places[name]] = part.age(now)
+        return ages
+
+    def rates(self) -> dict[str, float]:
+        """Source topic to messages per second; NaN where too few came."""
+        return {topic: source.rate for topic, source in self._sources.items()}
+
+    def origin(self) -> dict[str, tuple[str, str]]:
+        """State name to the topic and field that it comes from, as `position[pole]`."""
+        return {
+            name: (topic, part.entry.field + _element(part.entry, i))
+            for topic, source in self._sources.items()
+            for part in source.parts
+            for i, name in enumerate(part.entry.states)
+            if name is not None
+        }
+
+    def tilt(self) -> float:
+        """Angle (rad) between the body's and the world's z axis; NaN if no attitude is known."""
+        if self._attitude is None or self._attitude.raw is None:
+            return math.nan
+        return rotations.tilt(self._attitude.raw)
+
+    def _state(self) -> np.ndarray:
+        state = np.full(self.system.state.size, np.nan, np.float32)
+        attitude = self._attitude.raw if self._attitude is not None else None
+        for part in self._parts:
+            if part.raw is None:
+                continue
+            for name, value in zip(part.entry.states, self._values(part, attitude), strict=True):
+                if name is not None:
+                    state[self._places[name]] = value
+        return state
+
+    def _values(self, part: Part, attitude: tuple[float, ...] | None) -> Any:
+        """Numbers of one entry, one per state, in the system's coordinates."""
+        entry, raw = part.entry, part.raw
+        assert raw is not None
+        if isinstance(entry, Numbers):
+            return raw
+        if isinstance(entry, Attitude):
+            return self._coordinates(entry, raw)
+        if entry.into not in (None, entry.frame):
+            if attitude is None:
+                return (math.nan,) * 3
+            raw = rotations.rotate(attitude, raw, back=entry.into == "body")
+        if entry.offset is not None:
+            raw = tuple(a + b for a, b in zip(raw, entry.offset, strict=True))
+        return raw
+
+    def _coordinates(self, entry: Attitude, q: tuple[float, ...]) -> Any:
+        if entry.representation == "euler":
+            return rotations.euler(q)
+        if entry.representation == "mrp":
+            self._previous = rotations.continuous_mrp(q, self._previous)
+            return self._previous
+        near, before = np.array(q), self._previous
+        if before is None or not np.isfinite(before).all():
+            before = np.array([1.0, 0.0, 0.0, 0.0])
+        self._previous = near if near @ before >= 0.0 else -near
+        return self._previous
+
+    def _bad_numbers(self, state: np.ndarray) -> list[str]:
+        names, units = self.system.state.names, self.system.state.units
+        problems = []
+        if not np.isfinite(state).all():
+            came = {n for part in self._parts if part.raw is not None for n in part.entry.states}
+            unknown = np.flatnonzero(~np.isfinite(state))
+            problems = [f"{names[i]} is not finite" for i in unknown if names[i] in came]
+        outside = (state < self.low) | (state > self.high)
+        if outside.any():
+            problems += [
+                f"{names[i]} = {state[i]:.4g} {units[i]} is outside "
+                f"{self.low[i]:g} .. {self.high[i]:g}"
+                for i in np.flatnonzero(outside)
+            ]
+        limit = self.profile.max_tilt
+        if limit is not None and self.tilt() > limit:
+            problems.append(f"tilt = {self.tilt():.3g} rad is above {limit:g}")
+        return problems
+
+    def _command(self, topic: str) -> Command:
+        if topic not in self.profile.commands:
+            raise UserError(f"{topic!r} is no command of the profile {self.profile.robot}")
+        return self.profile.commands[topic]
+
+    def _write(self, action: np.ndarray, command: Command, message: Any, clock: float) -> None:
+        for path, value in command.constants.items():
+            put(message, path, value)
+        for entry in command.action:
+            factor = UNITS[entry.unit] if entry.unit else 1.0
+            size = len(entry.actions)
+            numbers = [
+                (float(action[self.system.action.names.index(name)]) * scale + offset) / factor
+                for name, scale, offset in zip(
+                    entry.actions, each(entry.scale, size), each(entry.offset, size), strict=True
+                )
+            ]
+            put_numbers(message, entry.field, numbers, entry.index, entry.unused)
+        if command.stamp is not None and not math.isnan(clock):
+            _put_stamp(message, command.stamp, clock)
+
+
+def _element(entry: Numbers | Vector | Attitude, i: int) -> str:
+    """Which part of a field the i-th state is."""
+    if isinstance(entry, Vector):
+        return "" if entry.into not in (None, entry.frame) else f".{'xyz'[i]}"
+    if isinstance(entry, Attitude):
+        return ""
+    if entry.joints is not None:
+        return f"[{entry.joints[i]}]"
+    return "" if entry.index is None else f"[{entry.index[i]}]"
+
+
+def _put_stamp(message: Any, stamp: Literal["header"] | Stamp, clock: float) -> None:
+    path = stamp.field if isinstance(stamp, Stamp) else "header.stamp"
+    field = getter(path)(message)
+    if hasattr(field, "nanosec"):
+        whole = math.floor(clock)
+        field.sec, field.nanosec = whole, min(999_999_999, int((clock - whole) * 1e9))
+    else:
+        unit = stamp.unit if isinstance(stamp, Stamp) else None
+        put_numbers(message, path, [clock / (UNITS[unit] if unit else 1.0)])

@@ -1,0 +1,136 @@
+"""An operator's commands, from a joystick or a topic, while they are fresh."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from deepilc.errors import UserError
+from deepilc.robot.extraction import extractor
+from deepilc.robot.fields import FieldError, getter
+from deepilc.robot.mapping import Numbers
+from deepilc.robot.profile import ActionTakeover, JoyTakeover
+from sims.system import System
+
+__all__ = ["TakeoverState"]
+
+
+class TakeoverState:
+    """Receives the takeover topic.
+
+    Args:
+        spec: What the profile says about it.
+        system: Gives the actions.
+
+    Raises:
+        UserError: It names actions that the system lacks, or not all.
+    """
+
+    def __init__(self, spec: JoyTakeover | ActionTakeover, system: System) -> None:
+        self.spec = spec
+        self._system = system
+        self._command: np.ndarray | None = None
+        self._arrived = -math.inf
+        names = system.action.names
+        if isinstance(spec, JoyTakeover):
+            all_named(spec.neutral, names, "takeover.neutral")
+            for name in spec.gains:
+                if name not in names:
+                    raise UserError(
+                        f"takeover.gains: there is no action {name!r}; use {', '.join(names)}"
+                    )
+            self._neutral = np.array([spec.neutral[name] for name in names])
+            return
+        mapped = [action for entry in spec.action for action in entry.actions]
+        if sorted(mapped) != sorted(names):
+            raise UserError(
+                f"takeover.action maps {', '.join(mapped)}; it must map each of "
+                f"{', '.join(names)} once"
+            )
+        self._parts = []
+        for entry in spec.action:
+            read = Numbers(kind="numbers", states=entry.actions, field=entry.field,
+                           index=entry.index, unit=entry.unit)  # fmt: skip
+            places = [names.index(action) for action in entry.actions]
+            scale, offset = np.array(entry.scale), np.array(entry.offset)
+            self._parts.append((extractor(read, "ENU", "FLU"), places, scale, offset))
+
+    def check(self, message: Any) -> None:
+        """Whether a message of this type has what the profile names.
+
+        Raises:
+            FieldError: It has not.
+        """
+        spec = self.spec
+        paths: tuple[str, ...] = ("axes", "buttons")
+        if isinstance(spec, ActionTakeover):
+            paths = tuple(entry.field for entry in spec.action)
+        for path in paths:
+            getter(path)(message)
+
+    def receive(self, message: Any, now: float) -> None:
+        """Takes a message.
+
+        Raises:
+            FieldError: It has too few axes, buttons or numbers; it overrides nothing then.
+        """
+        self._command = None
+        self._command = self._from_joy(message) if isinstance(self.spec, JoyTakeover) else (
+            self._from_numbers(message)
+        )  # fmt: skip
+        self._arrived = now
+        if self._command is not None and not np.isfinite(self._command).all():
+            self._command = None
+            raise FieldError("a command is not finite")
+
+    def command(self, now: float) -> np.ndarray | None:
+        """(m,) the command if one overrides now."""
+        if self._command is None or not 0.0 <= now - self._arrived <= self.spec.max_age:
+            return None
+        return self._command.copy()
+
+    def _from_joy(self, message: Any) -> np.ndarray | None:
+        spec = self.spec
+        assert isinstance(spec, JoyTakeover)
+        switch, axes = spec.active, [float(value) for value in message.axes]
+        if switch.button is not None:
+            held = bool(_element(message.buttons, switch.button, "button"))
+        else:
+            assert switch.axis is not None
+            value = _element(axes, switch.axis, "axis")
+            above, below = switch.above, switch.below
+            held = (above is not None and value > above) or (below is not None and value < below)
+        if not held:
+            return None
+        command = self._neutral.copy()
+        for i, name in enumerate(self._system.action.names):
+            for axis, gain in spec.gains.get(name, {}).items():
+                value = _element(axes, axis, "axis")
+                if not abs(value) <= spec.deadzone:  # NaN gets through, and is refused
+                    command[i] += gain * value
+        return command.astype(np.float32)
+
+    def _from_numbers(self, message: Any) -> np.ndarray:
+        command = np.full(self._system.action.size, np.nan)
+        for extract, places, scale, offset in self._parts:
+            command[places] = (np.array(extract(message)) - offset) / scale
+        return command.astype(np.float32)
+
+
+def all_named(given: Any, names: tuple[str, ...], where: str) -> None:
+    """Check that every action has its number.
+
+    Raises:
+        UserError: One is missing, or there is one too many.
+    """
+    if sorted(given) != sorted(names):
+        raise UserError(
+            f"{where} names {', '.join(given) or 'nothing'}; it must name each of "
+            f"{', '.join(names)}"
+        )
+
+
+def _element(values: Any, index: int, what: str) -> Any:
+    if index >= len(values):
+        raise FieldError(f"no {what} {index}: there are {len(values)}")
+    return values[index]
