@@ -17,7 +17,7 @@ from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_
 from deepilc.bags.mcap import Channel
 from deepilc.errors import UserError
 
-__all__ = ["Group", "Layout", "decode", "layout_of"]
+__all__ = ["Group", "Layout", "decode", "layout_of", "types_of"]
 
 _NUMBERS = {
     "bool": "?", "byte": "u1", "char": "u1", "octet": "u1",
@@ -76,15 +76,7 @@ def layout_of(channel: Channel) -> Layout:
     Raises:
         UserError: The bag holds no usable definition of a type that ROS 2 does not have.
     """
-    definitions = dict(_known())
-    if channel.definition:
-        try:
-            definitions |= _defined(channel)  # as recorded, even if ROS 2 has another now
-        except Exception as error:  # the parser's own errors have no common base
-            reason = " ".join(str(error).split())
-            raise UserError(
-                f"topic {channel.topic}: cannot read the definition of {channel.type}: {reason}"
-            ) from None
+    definitions = {**_known(), **types_of(channel)}  # as recorded, even if ROS 2 has another now
     if channel.type not in definitions:
         raise UserError(f"topic {channel.topic}: the bag holds no definition of {channel.type}")
     return Layout(channel.type, tuple(_flatten(channel.type, definitions)))
@@ -94,6 +86,23 @@ def layout_of(channel: Channel) -> Layout:
 def _known() -> Mapping[str, Any]:
     """The types of ROS 2 itself."""
     return dict(get_typestore(Stores.ROS2_JAZZY).fielddefs)
+
+
+def types_of(channel: Channel) -> dict[str, Any]:
+    """Type name to fields, of a channel's type and those that it uses, as the bag defines them.
+
+    Raises:
+        UserError: The definition cannot be read.
+    """
+    if not channel.definition:
+        return {}
+    try:
+        return _defined(channel)
+    except Exception as error:  # the parser's own errors have no common base
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"topic {channel.topic}: cannot read the definition of {channel.type}: {reason}"
+        ) from None
 
 
 def _defined(channel: Channel) -> dict[str, Any]:

@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 
 PANEL = "Learn from bags"
 
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        help="Robot profile (a name or a .yaml file): read the robot's own topics instead of "
+        "deepilc's transitions. See docs/robot-profile.md.",
+        show_default=False,
+    ),
+]
 Bags = Annotated[
     list[Path],
     typer.Argument(
@@ -50,6 +60,7 @@ def replay(
         ),
     ] = None,
     system: options.SystemName = None,
+    profile: Profile = None,
     updates: Annotated[
         int | None,
         typer.Option(
@@ -93,6 +104,8 @@ def replay(
 
         deepilc replay bags/flight_0.mcap --system rexquadrotor --check
 
+        deepilc replay bags/robot --profile quadrotor_odometry
+
         deepilc replay --resume runs/offline
     """
     from deepilc.cli.training import checkpoint_of
@@ -104,9 +117,9 @@ def replay(
         return
     if not bags:
         raise UserError("give at least one bag, or --resume RUN")
-    settings = _settings(bags, system, preset, seed, device, config, set_)
+    settings = _settings(bags, system or _system_in(profile), preset, seed, device, config, set_)
     initial = None if source is None else checkpoint_of(source)
-    dataset = _load(bags, _system_of(settings))
+    dataset = _load(bags, _system_of(settings), profile)
     settings = settings.model_copy(update={"transitions": len(dataset)})
     if check:
         _say(_facts(bags, settings, dataset))
@@ -117,6 +130,7 @@ def replay(
 def identify(
     bags: Bags,
     system: options.SystemName = None,
+    profile: Profile = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option(
@@ -160,9 +174,9 @@ def identify(
         raise UserError(f"--out is {out}; it must be a .yaml file in a folder that exists")
     if parameter_file.is_file(base):
         raise UserError(f"--base is {base}; give a named set, since a file's base cannot be a file")
-    settings = _settings(bags, system, None, None, None, None, None)
+    settings = _settings(bags, system or _system_in(profile), None, None, None, None, None)
     body = _system_of(settings)
-    dataset = _load(bags, body)
+    dataset = _load(bags, body, profile)
     with _bar("fitting", "tries") as (bar, task):
         bar.update(task, total=None)
         result = fit(
@@ -257,15 +271,27 @@ def _system_of(settings: "TrainConfig") -> "System":
     return registry.get(settings.system)
 
 
-def _load(bags: list[Path], system: "System") -> "Dataset":
-    from deepilc.bags.transitions import load
+def _system_in(profile: str | None) -> str | None:
+    """The system that a profile is of."""
+    if profile is None:
+        return None
+    from deepilc.robot import profile as profiles
+
+    return profiles.load(profile).system
+
+
+def _load(bags: list[Path], system: "System", profile: str | None) -> "Dataset":
+    from deepilc.bags import raw, transitions
+    from deepilc.robot import profile as profiles
 
     with _bar("reading", "MB") as (bar, task):
-        return load(
-            bags,
-            system,
-            lambda done, total: bar.update(task, completed=done / 1e6, total=total / 1e6),
-        )
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done / 1e6, total=total / 1e6)
+
+        if profile is None:
+            return transitions.load(bags, system, report)
+        return raw.load(bags, profiles.load(profile), system, report)
 
 
 def _facts(bags: list[Path], settings: "TrainConfig", dataset: "Dataset") -> Any:

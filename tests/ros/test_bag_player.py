@@ -22,7 +22,7 @@ pytestmark = pytest.mark.ros
 def test_played_bag_gives_the_replay_of_the_offline_path(
     victim: str | None, nodes: Any, probe: Any, small: dict[str, Any], tmp_path: Path
 ) -> None:
-    rows = flight(episodes=60)
+    rows = flight(episodes=18)
     rows = changed(changed(rows, 31, mode=Mode.EVAL), 100, excluded="late")
     rows = rows[:50] + rows[55:70] + rows[60:]  # a gap, and some twice
     bag = record(tmp_path, all_serialized(rows))
@@ -50,7 +50,7 @@ def test_played_bag_gives_the_replay_of_the_offline_path(
     ours = wanted.replay.state_dict()
     for name in ("rows", "keys", "added", "sizes"):
         assert torch.equal(tensors[f"replay.{name}"], ours[name]), name
-    assert metadata["progress"]["train_transitions"] == len(dataset) == 60 * 30 - 7
+    assert metadata["progress"]["train_transitions"] == len(dataset) == 18 * 30 - 7
     assert metadata["updates"] == len(dataset) - small["batch_size"]
 
 
