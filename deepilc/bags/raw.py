@@ -2,8 +2,8 @@
 
 A period begins with a command where one comes within `SNAP` of the time that is due, else at that
 time, and the state is what `RobotInterface.reading` says at both its ends. Where the state may not
-be acted on (stale, out of bounds, jumping), where commands cease, or where the action changes
-within the period, there is no row, and the episode is cut.
+be acted on (stale, out of bounds, jumping) or was not measured anew, where commands cease, or where
+the action changes within the period, there is no row, and the episode is cut.
 """
 
 import math
@@ -244,7 +244,11 @@ class _Sampler:
         if not np.isfinite(self._action).all():
             return
         reading = self._interface.reading(now)
-        if not reading.problems:
+        if reading.problems:
+            self._found.dropped[f"state not to be used: {_kind(reading.problems[0])}"] += 1
+        elif reading.age >= self._system.dt:
+            self._found.dropped["no new measurement within the period"] += 1
+        else:
             self._tick, self._due = _Tick(now, reading, self._action), None
             self._number += 1
 
@@ -253,6 +257,9 @@ class _Sampler:
         assert tick is not None
         if reading.problems:
             self._break(f"state not to be used: {_kind(reading.problems[0])}")
+            return
+        if reading.age >= at - tick.at:  # the next state would be the one before
+            self._break("no new measurement within the period")
             return
         if tick.changed:
             self._found.dropped["action changed within the period"] += 1

@@ -31,6 +31,9 @@ def profile(**changes: Any) -> Profile:
     return Profile.model_validate({**shipped, **changes})
 
 
+PROFILE = profile()
+
+
 def odometry(state: np.ndarray, at: float) -> Any:
     types = STORE.types
     vector, quaternion = types["geometry_msgs/msg/Vector3"], types["geometry_msgs/msg/Quaternion"]
@@ -53,7 +56,7 @@ def odometry(state: np.ndarray, at: float) -> Any:
             covariance=zeros,
         ),
     )
-    write_source(profile(), profile().sources[ODOM], SYSTEM, state, at, message)
+    write_source(PROFILE, PROFILE.sources[ODOM], SYSTEM, state, at, message)
     return message
 
 
