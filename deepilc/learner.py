@@ -10,7 +10,7 @@ transitions and at every end of an episode.
 
 import hashlib
 import itertools
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 from deepilc import checkpoint, policy_export
 from deepilc import config as configuration
 from deepilc.agent import SAC
+from deepilc.bags.dataset import Dataset
 from deepilc.config import TrainConfig
 from deepilc.episodes import Episode, EpisodeSummer
 from deepilc.errors import UserError
@@ -119,6 +120,36 @@ class Learner:
                 self._rows_to_backfill[transition.number] = row
                 self._forget_overwritten()
         return self._summer.add(transition)
+
+    def add_rows(self, dataset: Dataset, first: int, linearization: Linearization | None) -> None:
+        """Takes the next rows of a dataset at once: the same rows as `add` makes one by one.
+
+        Args:
+            dataset: Rows to learn from, see `deepilc.bags.dataset`.
+            first: Where they begin.
+            linearization: Batched, one row per row to take; None takes all that are left without.
+
+        Raises:
+            ValueError: `first` is not the next one.
+        """
+        if first != self.progress.number:
+            raise ValueError(f"row {first} came when {self.progress.number} was due")
+        count = len(dataset) - first if linearization is None else len(linearization.valid)
+        part, rows = slice(first, first + count), dataset.rows
+        self.replay.add_rows(
+            np.concatenate([rows.state[part], rows.action[part]], 1),
+            rows.reward[part],
+            rows.next_state[part],
+            rows.terminated[part],
+            np.stack([rows.number[part], rows.episode[part], rows.step[part]], 1),
+            linearization,
+        )
+        self.non_finite_states += int((~np.isfinite(rows.next_state[part]).all(1)).sum())
+        if linearization is not None:
+            self.invalid_jacobians += int(np.count_nonzero(~np.asarray(linearization.valid)))
+        trained = self.progress.train_transitions + count - 1
+        for last in dataset.transitions(first + count - 1, first + count):
+            self.progress = replace(self.progress, train_transitions=trained).after(last)
 
     def backfill(self, number: int, linearization: Linearization) -> bool:
         """Adds the linearization of a row that was added without one.

@@ -133,6 +133,60 @@ class Replay:
         self._keys[row % self._slots] = keys
         return row
 
+    def add_rows(
+        self,
+        state_action: np.ndarray,
+        reward: np.ndarray,
+        next_state: np.ndarray,
+        terminated: np.ndarray,
+        keys: np.ndarray,
+        linearization: Linearization | None = None,
+    ) -> None:
+        """Appends K transitions at once: the same rows as `add` makes one by one.
+
+        Args:
+            state_action: (K, d) states, then applied actions, physical units.
+            reward: (K,)
+            next_state: (K, n)
+            terminated: (K,) bool
+            keys: (K, 3) number, episode and step of each.
+            linearization: Their Jacobians, batched; without them the rows train as plain SAC.
+        """
+        n, count = self.state_size, len(reward)
+        staging = np.zeros((count, self._rows.shape[1]), np.float32)
+        broken = terminated & ~np.isfinite(next_state).all(1)  # see `add`
+        columns = self._columns
+        staging[:, columns["state_action"]] = state_action
+        staging[:, columns["next_state"]] = np.where(
+            broken[:, None], state_action[:, :n], next_state
+        )
+        staging[:, columns["reward"]] = reward[:, None]
+        staging[:, columns["terminated"]] = terminated[:, None]
+        if linearization is not None:
+            jacobian = np.concatenate([linearization.A, linearization.B], -1)
+            staging[:, columns["jacobian"]] = jacobian.reshape(count, -1)
+            gradient = np.concatenate([linearization.r_s, linearization.r_a], -1)
+            staging[:, columns["reward_gradient"]] = gradient
+            derivatives = slice(columns["reward_gradient"].start, None)
+            valid = np.asarray(linearization.valid) & np.isfinite(staging[:, derivatives]).all(1)
+            staging[:, columns["valid"]] = valid[:, None]
+            staging[~valid, columns["valid"].start :] = 0.0
+        for first in range(0, count, self._slots):  # so that no slot is written twice at once
+            part = slice(first, first + self._slots)
+            self._append(torch.from_numpy(staging[part]), torch.from_numpy(keys[part]))
+
+    def _append(self, rows: torch.Tensor, keys: torch.Tensor) -> None:
+        """At most as many rows as there are slots."""
+        first, last = self._added, self._added + len(rows)
+        before = self._keys[(first - 1) % self._slots].clone()
+        follows = _is_next(torch.cat((before[None], keys[:-1])), keys)
+        follows[0] &= first > 0
+        slots = torch.arange(first, last).remainder_(self._slots)
+        self._rows[slots.to(self.device)] = rows.to(self.device)
+        self._keys[slots] = keys
+        self._follows[slots.to(self.device)] = follows.to(self.device)
+        self._added = last
+
     def set_linearization(self, row: int, linearization: Linearization) -> bool:
         """Sets the Jacobians of a row that came without them, or replaces them.
 

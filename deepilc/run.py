@@ -261,15 +261,16 @@ class RunFolder:
         tag = "return/evaluation" if row["mode"] == "eval" else "return/train"
         self._scalars({tag: row["return"]}, int(row["transitions"]))
 
-    def add_metrics(self, row: Mapping[str, Any]) -> None:
+    def add_metrics(self, row: Mapping[str, Any], step: int | None = None) -> None:
         """Append a line to `metrics.csv` and the same numbers to TensorBoard.
 
         Args:
             row: Must hold `transitions`; the other columns are the scalars.
+            step: TensorBoard's step; by default the transitions.
         """
         scalars = {key: value for key, value in row.items() if key != "transitions"}
         self.metrics.append({"transitions": row["transitions"], **scalars})
-        self._scalars(scalars, int(row["transitions"]))
+        self._scalars(scalars, int(row["transitions"]) if step is None else step)
 
     def rewind(self, episode: int, transitions: int) -> None:
         """Drop what the CSV files hold beyond a checkpoint; call after loading it.

@@ -23,7 +23,7 @@ from deepilc.run import RunFolder, write_atomic
 from deepilc.table import read_rows
 from deepilc.world import SimulatedWorld
 
-__all__ = ["Status", "train"]
+__all__ = ["Keeper", "Status", "stop_requested", "train"]
 
 UPDATES_BETWEEN_METRICS = 200
 
@@ -99,7 +99,7 @@ def train(
     keeper.publish()
     episode: Episode | None = None
 
-    with _stop_requested() as stop:
+    with stop_requested() as stop:
         while not keeper.out_of_patience:
             if (observation := world.observe(policy.version)) is None:
                 break
@@ -226,7 +226,7 @@ class Keeper:
 
 
 @contextmanager
-def _stop_requested() -> Iterator[Callable[[], bool]]:
+def stop_requested() -> Iterator[Callable[[], bool]]:
     """Turns SIGINT and SIGTERM into a flag, so that no update is cut in half.
 
     A second signal acts at once. Outside the main thread signals are left alone.

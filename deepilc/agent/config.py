@@ -139,6 +139,14 @@ class AgentConfig(BaseModel):
         description="Running medians take one step per update over both critics, "
         "or one per critic, as published.",
     )
+    behaviour_weight: float = Field(
+        0.0,
+        ge=0.0,
+        le=1e3,
+        description="Pull of the policy towards the recorded actions: mean |Q| times this, per "
+        "squared distance in half action ranges (1/alpha of TD3+BC, where 0.4 is usual). For "
+        "learning from bags alone, where nobody tries out what critics overestimate. 0: none.",
+    )
     zeta_state: float = Field(
         0.5,
         ge=0.0,

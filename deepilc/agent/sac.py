@@ -208,6 +208,8 @@ class SAC:
         smallest, q = self._evaluate(self._critic, rows, states=self._x[:, : self.n])
         gradient = self._critic_pass.chosen_input_gradient(self._critic, smallest)
         du = gradient[:, self.n :] * (self.scaling.action_gain / -count)
+        if self.config.behaviour_weight > 0.0:
+            du += self._behaviour_slope(rows, q)
         dhead = actor.head_gradient(rows, du, self._alpha / count)
         actor.weight_gradient(self._actor, self._actor_gradient, rows, dhead)
         log_probability = self._log_probability(rows)
@@ -222,6 +224,15 @@ class SAC:
             self._alpha_adam.gradient.copy_(-(log_probability.mean() + self._target_entropy))
             self._alpha_adam.step()
             torch.exp(self._log_alpha[0], out=self._alpha)
+
+    def _behaviour_slope(self, rows: slice, q: torch.Tensor) -> torch.Tensor:
+        """Derivative by u (N, m) of weight * mean |Q| * mean (u - recorded u)^2, with Q (N,) fixed.
+
+        The term of TD3+BC (Fujimoto and Gu, 2021, Eq. 3), there divided by weight * mean |Q|.
+        """
+        recorded = self.scaling.policy_inputs(self._x[:, self.n :])
+        distance = self._actor_pass.action[rows] - recorded
+        return distance.mul_(2.0 * self.config.behaviour_weight * q.abs().mean() / distance.numel())
 
     def _evaluate(
         self, w: CriticWeights, rows: slice, states: torch.Tensor | None = None

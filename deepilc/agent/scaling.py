@@ -67,6 +67,10 @@ class Scaling:
         """The action part (N, m) of the critic's input for the policy's u."""
         torch.mul(u, self.action_gain, out=out).add_(self._action_shift)
 
+    def policy_inputs(self, actions: torch.Tensor) -> torch.Tensor:
+        """The u (N, m) that `policy_actions` makes these critic's inputs of."""
+        return (actions - self._action_shift) / self.action_gain
+
     def physical_actions(self, u: torch.Tensor) -> torch.Tensor:
         """Actions (N, m) in physical units for the policy's u."""
         return u * self._action_scale + self._action_center

@@ -56,6 +56,7 @@ BENCHES: Mapping[str, Bench] = {
     "learner": Bench("deepilc.bench.learner", "Time of a VG-SAC and of a SAC update, one thread."),
     "policy": Bench("deepilc.bench.policy", "Latency of a policy called at 100 Hz."),
     "loop": Bench("deepilc.bench.loop", "Observation to applied action through four ROS 2 nodes."),
+    "replay": Bench("deepilc.bench.replay", "Transitions from a bag to rows with Jacobians."),
     "sample-efficiency": Bench(
         "deepilc.bench.sample_efficiency", "Transitions to a threshold against two SACs; hours."
     ),

@@ -14,6 +14,7 @@ from deepilc.cli import (
     acting,
     experimenting,
     inspecting,
+    replaying,
     reporting,
     robot,
     safety,
@@ -44,7 +45,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (training, acting, stacking, robot, safety, inspecting, experimenting, reporting):
+for group in (
+    training,
+    replaying,
+    acting,
+    stacking,
+    robot,
+    safety,
+    inspecting,
+    experimenting,
+    reporting,
+):
     group.register(app)
 
 

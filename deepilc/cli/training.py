@@ -151,7 +151,7 @@ def finetune(
         return
     if source is None:
         raise UserError("finetune needs --from RUN (what to start from) or --resume RUN")
-    checkpoint = _checkpoint(source)
+    checkpoint = checkpoint_of(source)
     base = _settings_of(checkpoint, preset, system)
     _start("finetune", given, preset, config, set_, out, base=base, initial=checkpoint)
 
@@ -335,7 +335,7 @@ def _summary(run: "RunFolder") -> None:
     typer.echo(f"policy: {run.policy}")
 
 
-def _checkpoint(source: Path) -> Path:
+def checkpoint_of(source: Path) -> Path:
     """The checkpoint that a run folder or a file name stands for."""
     from deepilc.run import RunFolder
 
@@ -358,5 +358,6 @@ def _settings_of(checkpoint: Path, preset: str | None, system: str | None) -> di
     base: dict[str, Any] = {"system": name, **finetuning(preset)}
     base |= {key: config[key] for key in ("nominal", "jacobian") if config.get(key) is not None}
     if preset is None and "agent" in config:
-        base["agent"] = config["agent"]
+        # online there is somebody to try out what the critics think
+        base["agent"] = {k: v for k, v in config["agent"].items() if k != "behaviour_weight"}
     return base

@@ -26,6 +26,8 @@ CONFIGS = {
     "unequal_zeta": {"zeta_state": 0.0, "zeta_action": 1.5},
     "automatic_alpha": {"automatic_alpha": True, "alpha": 0.7, "scaling": False},
     "sac": {"value_gradient": False},
+    "behaviour": {"behaviour_weight": 0.4},
+    "behaviour_physical": {"behaviour_weight": 2.5, "scaling": False, "policy": "deterministic"},
 }
 
 
@@ -248,6 +250,14 @@ def test_update_equals_the_equations_differentiated_by_autograd(name, system, ma
         r = Reference({**before, "critic": after["critic"]}, config, system)
         noise = expected["noise"][len(batch) :]
         actor_loss = -r.soft_value(after["critic"], batch.state, noise).mean()
+        if config.behaviour_weight:
+            acted, _ = r.policy(r.actor, batch.state, noise)
+            q = torch.stack(
+                [r.q(after["critic"], k, batch.state, acted) for k in range(config.critics)]
+            )
+            distance = (((acted - batch.action) / r.T) ** 2).mean()
+            size = q.min(0).values.abs().mean().detach()
+            actor_loss = actor_loss + config.behaviour_weight * size * distance
         (actor_gradient,) = torch.autograd.grad(actor_loss, r.actor, retain_graph=True)
         close(gradient_of(before, after, "actor"), actor_gradient)
         if config.automatic_alpha:

@@ -89,7 +89,9 @@ def test_colcon_installs_nodes_stack_files_and_launch_files(tmp_path: Path) -> N
         assert copy.read_text() == (ROOT / file).read_text()
     executables = {file.name for file in (installed / "lib" / "deepilc_ros").iterdir()}
     nodes = {"bridge_node", "jacobian_server", "learner_node", "policy_node"}
-    assert executables == nodes | {"fake_robot", "operate", "robot_bridge", "robot_check"}
+    robots = {"fake_robot", "operate", "robot_bridge", "robot_check"}
+    others = {"bag_player", "monitor", "pose_node", "recorder"}
+    assert executables == nodes | robots | others
     assert (installed / "share/ament_index/resource_index/packages/deepilc_ros").is_file()
 
 

@@ -27,6 +27,8 @@ MODULES = {
     "learner": "learner_node",
     "policy": "policy_node",
     "pose": "pose_node",
+    "recorder": "recorder",
+    "player": "bag_player",
     "robot_check": "robot_check",
 }
 # A learner small enough to make an update within a millisecond or two.

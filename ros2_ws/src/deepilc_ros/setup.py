@@ -25,6 +25,7 @@ setup(
     zip_safe=True,
     entry_points={
         "console_scripts": [
+            f"bag_player = {NAME}.bag_player:main",
             f"bridge_node = {NAME}.bridge_node:main",
             f"fake_robot = {NAME}.fake_robot:main",
             f"jacobian_server = {NAME}.jacobian_server:main",
@@ -33,6 +34,7 @@ setup(
             f"operate = {NAME}.operate:main",
             f"policy_node = {NAME}.policy_node:main",
             f"pose_node = {NAME}.pose_node:main",
+            f"recorder = {NAME}.recorder:main",
             f"robot_bridge = {NAME}.robot_bridge:main",
             f"robot_check = {NAME}.robot_check:main",
         ],

@@ -3,8 +3,9 @@
 import os
 import site
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 from launch.actions import (
@@ -57,40 +58,57 @@ _SETTINGS = ("system", "parameters", "seed")  # arguments that are keys of the g
 _held: list[IO[bytes]] = []  # run folders stay held as long as launch lives
 
 
-def describe(name: str) -> LaunchDescription:
+def describe(
+    name: str, shortcuts: Mapping[str, tuple[str, str]] = MappingProxyType({})
+) -> LaunchDescription:
     """Launch description of a stack.
 
     Args:
         name: Stack that is launched unless the argument `stack` names another one.
+        shortcuts: Further arguments: name to the key of the stack file that it sets, and its
+            description. An empty value leaves the stack file's.
     """
     defaults = {argument: default for argument, (default, _) in ARGUMENTS.items()} | {"stack": name}
     declared = [
         DeclareLaunchArgument(argument, default_value=defaults[argument], description=text)
         for argument, (_, text) in ARGUMENTS.items()
     ]
-    return LaunchDescription([*declared, OpaqueFunction(function=_perform, args=[name])])
+    declared += [
+        DeclareLaunchArgument(argument, default_value="", description=text)
+        for argument, (_, text) in shortcuts.items()
+    ]
+    perform = OpaqueFunction(function=_perform, args=[name, shortcuts])
+    return LaunchDescription([*declared, perform])
 
 
-def _perform(context: LaunchContext, name: str) -> list[LaunchDescriptionEntity]:
+def _perform(
+    context: LaunchContext, name: str, shortcuts: Mapping[str, tuple[str, str]]
+) -> list[LaunchDescriptionEntity]:
     # Beneath a launch file of somebody else's the command line may hold arguments for that one.
     if f"{name}.launch.py" in [Path(word).name for word in sys.argv]:
-        check_names(context.argv)
-    return actions({name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS})
+        check_names(context.argv, shortcuts)
+    given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
+    for argument, (key, _) in shortcuts.items():
+        if value := LaunchConfiguration(argument).perform(context):
+            given["set"] = f"{key}={value};{given['set']}"
+    return actions(given)
 
 
-def check_names(given: Sequence[str]) -> None:
+def check_names(given: Sequence[str], shortcuts: Iterable[str] = ()) -> None:
     """Refuse launch arguments that do not exist; `ros2 launch` itself drops them silently.
 
     Args:
         given: Arguments as on the command line, "name:=value".
+        shortcuts: Arguments that this launch file has beside `ARGUMENTS`.
 
     Raises:
         UserError: One is unknown; names the nearest, or all.
     """
+    allowed = [*ARGUMENTS, *shortcuts]
     for argument in given:
         name = argument.partition(":=")[0]
-        if name not in ARGUMENTS and name not in _OF_LAUNCH:
-            raise UserError(f"no launch argument is named {name!r}{suggestion(name, ARGUMENTS)}")
+        if name not in allowed and name not in _OF_LAUNCH:
+            raise UserError(f"no launch argument is named {name!r}{suggestion(name, allowed)}")
 
 
 def actions(arguments: dict[str, str]) -> list[LaunchDescriptionEntity]:

@@ -51,10 +51,10 @@ class Folder(RunFolder):
 
     latest: Mapping[str, Any] = {}  # replaced, never changed
 
-    def add_metrics(self, row: Mapping[str, Any]) -> None:
+    def add_metrics(self, row: Mapping[str, Any], step: int | None = None) -> None:
         """See `RunFolder.add_metrics`."""
         self.latest = row
-        super().add_metrics(row)
+        super().add_metrics(row, step)
 
 
 def open_learner(

@@ -10,6 +10,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from deepilc_ros.parameters import Setting
 
 __all__ = [
+    "BYSTANDER",
     "LATCHED",
     "LOCKSTEP",
     "NEWEST",
@@ -50,6 +51,9 @@ NEWEST = _profile(1)
 
 ROWS = _profile(1000)
 """Transitions and linearizations."""
+
+BYSTANDER = _profile(1000, ReliabilityPolicy.BEST_EFFORT)
+"""Who records what others say: it must not cost the speaker an acknowledgement."""
 
 LATCHED = _profile(1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 """Policy, pace and status: a late joiner gets the last one."""

@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "module", ["policy_node", "bridge_node", "robot_bridge", "robot_check", "operate"]
+    "module", ["policy_node", "bridge_node", "robot_bridge", "recorder", "robot_check", "operate"]
 )
 def test_the_nodes_next_to_the_robot_import_no_learning_library(module):
     code = (

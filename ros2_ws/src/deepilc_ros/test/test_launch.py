@@ -69,6 +69,22 @@ def test_arguments_reach_stack_and_nodes(arguments: dict[str, str], tmp_path: Pa
     assert written.nodes["learner"].nice == 9
 
 
+def test_shortcut_of_a_launch_file_sets_its_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = LAUNCH / "bag_replay.launch.py"
+    description = get_launch_description_from_python_launch_file(str(file))
+    (perform,) = [e for e in description.entities if isinstance(e, OpaqueFunction)]
+    context = LaunchContext(argv=["bag:=runs/monday"])
+    run = str(tmp_path / "run")
+    given = {**DEFAULTS, "stack": "bag_replay", "run": run, "bag": "runs/monday"}
+    context.launch_configurations.update(given)
+    monkeypatch.setattr(sys, "argv", ["ros2", "launch", "deepilc_ros", file.name])
+    perform.execute(context)
+    written = stack.load(tmp_path / "run" / "stack.yaml")
+    assert written.nodes["player"].parameters["bags"] == "runs/monday"
+
+
 @pytest.mark.parametrize(
     ("argument", "value"),
     [("log_level", "loud"), ("use_respawn", "maybe"), ("seed", "x"), ("stack", "quadrotor_sin")],

@@ -1,0 +1,252 @@
+"""What may be learned from: rows in order, each once, in episodes without gaps; the rest counted.
+
+Nothing is made up. A row that is missing, damaged, contradictory or of something else leaves a gap,
+and a gap ends the episode: the row before it is marked truncated, so that no value and no Jacobian
+passes over it.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+
+from deepilc.transition import Mode, Source, Transition
+
+__all__ = ["Dataset", "Found", "Rows", "select"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Transitions as columns; N rows, n states, m actions, physical units, float32.
+
+    Attributes:
+        run: (N,) which run a row belongs to, as an index; rows of one run are numbered together.
+        number: (N,) int64, position in its run.
+        episode: (N,) int64
+        step: (N,) int64
+        mode: (N,) int64, see `Mode`.
+        source: (N,) int64, see `Source`.
+        policy_version: (N,) int64
+        state: (N, n)
+        requested: (N, m) action asked for.
+        action: (N, m) action applied.
+        reward: (N,)
+        next_state: (N, n)
+        terminated: (N,) bool
+        truncated: (N,) bool
+        intervention: (N,) bool
+        excluded: (N,) bool, recorded but not to be learned from.
+        dt: (N,) s
+        robot: (N,) bytes, its name.
+    """
+
+    run: np.ndarray
+    number: np.ndarray
+    episode: np.ndarray
+    step: np.ndarray
+    mode: np.ndarray
+    source: np.ndarray
+    policy_version: np.ndarray
+    state: np.ndarray
+    requested: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    next_state: np.ndarray
+    terminated: np.ndarray
+    truncated: np.ndarray
+    intervention: np.ndarray
+    excluded: np.ndarray
+    dt: np.ndarray
+    robot: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.number)
+
+    def take(self, index: np.ndarray) -> Self:
+        """The rows at these positions, or where a mask is true."""
+        return replace(self, **{name: values[index] for name, values in self._columns()})
+
+    @classmethod
+    def joined(cls, parts: "list[Rows]") -> "Rows":
+        """The rows of all parts, one after the other; at least one part."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+
+    @classmethod
+    def empty(cls, states: int, actions: int) -> "Rows":
+        """No rows."""
+        whole = ("run", "number", "episode", "step", "mode", "source", "policy_version")
+        truth = ("terminated", "truncated", "intervention", "excluded")
+        columns: dict[str, Any] = {name: np.zeros(0, np.int64) for name in whole}
+        columns |= {name: np.zeros(0, bool) for name in truth}
+        columns |= {name: np.zeros((0, states), np.float32) for name in ("state", "next_state")}
+        columns |= {name: np.zeros((0, actions), np.float32) for name in ("requested", "action")}
+        columns |= {name: np.zeros(0, np.float32) for name in ("reward", "dt")}
+        return cls(**columns, robot=np.zeros(0, "S1"))
+
+    def _columns(self) -> Iterator[tuple[str, np.ndarray]]:
+        return ((field.name, getattr(self, field.name)) for field in fields(self))
+
+
+@dataclass
+class Found:
+    """What was in the bags, and what became of it.
+
+    Attributes:
+        dropped: Rows and messages that are not learned from, by reason.
+        noted: What was repaired or is worth knowing, by kind: gaps, rows out of order.
+        damaged: File to what is wrong with it.
+        read: Messages or samples that were read.
+        seconds: Time that it took to read them.
+    """
+
+    dropped: Counter[str]
+    noted: Counter[str]
+    damaged: dict[str, str]
+    read: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def nothing(cls) -> "Found":
+        """Before the first message."""
+        return cls(Counter(), Counter(), {})
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows to learn from, numbered from 0, in episodes numbered from 0.
+
+    Attributes:
+        rows: Every episode begins at step 0, and its last row is terminated or truncated.
+        found: Where they come from, and what was left out.
+    """
+
+    rows: Rows
+    found: Found
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.rows)
+
+    @property
+    def episodes(self) -> int:
+        """Number of stretches without a gap."""
+        return int(self.rows.episode[-1]) + 1 if len(self.rows) else 0
+
+    def transitions(self, first: int = 0, last: int | None = None) -> Iterator[Transition]:
+        """Rows `first` to before `last` as a bridge would send them."""
+        rows = self.rows
+        for i in range(first, len(rows) if last is None else min(last, len(rows))):
+            yield Transition(
+                number=int(rows.number[i]),
+                episode=int(rows.episode[i]),
+                step=int(rows.step[i]),
+                mode=Mode(int(rows.mode[i])),
+                state=rows.state[i],
+                action_requested=rows.requested[i],
+                action_applied=rows.action[i],
+                reward=float(rows.reward[i]),
+                next_state=rows.next_state[i],
+                terminated=bool(rows.terminated[i]),
+                truncated=bool(rows.truncated[i]),
+                intervention=bool(rows.intervention[i]),
+                source=Source(int(rows.source[i])),
+                guard_reason="",
+                dt=float(rows.dt[i]),
+                policy_version=int(rows.policy_version[i]),
+                robot=rows.robot[i].decode(errors="replace"),
+            )
+
+
+def select(rows: Rows, found: Found) -> Dataset:
+    """Sorts rows by run and number, drops what must not be learned from, and cuts at the gaps.
+
+    Args:
+        rows: In the order in which they were recorded.
+        found: Receives the counts.
+    """
+    rows = _in_order(rows, found)
+    found.noted["numbers missing"] += int(_missing(rows).sum())
+    found.noted["gaps"] += int(np.count_nonzero(_missing(rows)))
+    rows = _fit_to_learn(rows, found)
+    return Dataset(_in_episodes(rows, found), found)
+
+
+def _in_order(rows: Rows, found: Found) -> Rows:
+    """By run and number; of rows with the same number the last one recorded."""
+    if not len(rows):
+        return rows
+    latest = np.maximum.accumulate(rows.number + rows.run * 2**40)
+    found.noted["rows recorded out of order"] += int(
+        np.count_nonzero(rows.number[1:] + rows.run[1:] * 2**40 < latest[:-1])
+    )
+    rows = rows.take(np.lexsort((np.arange(len(rows)), rows.number, rows.run)))
+    same = (rows.number[1:] == rows.number[:-1]) & (rows.run[1:] == rows.run[:-1])
+    if same.any():
+        equal = np.ones(len(same), bool)
+        for name in ("state", "action", "next_state", "reward"):
+            values = getattr(rows, name).reshape(len(rows), -1)
+            equal &= (values[1:].view(np.uint32) == values[:-1].view(np.uint32)).all(1)
+        found.dropped["recorded twice"] += int(np.count_nonzero(same & equal))
+        reason = "recorded twice with other content: the later one is kept"
+        found.dropped[reason] += int(np.count_nonzero(same & ~equal))
+        rows = rows.take(np.append(~same, True))
+    return rows
+
+
+def _missing(rows: Rows) -> np.ndarray:
+    """(N - 1,) numbers missing between neighbours of one run."""
+    if len(rows) < 2:
+        return np.zeros(0, np.int64)
+    missing = rows.number[1:] - rows.number[:-1] - 1
+    return np.where(rows.run[1:] == rows.run[:-1], missing, 0)
+
+
+def _fit_to_learn(rows: Rows, found: Found) -> Rows:
+    known = (rows.mode >= 0) & (rows.mode <= max(Mode))
+    known &= (rows.source >= 0) & (rows.source <= max(Source))
+    finite = np.isfinite(rows.state).all(1) & np.isfinite(rows.action).all(1)
+    finite &= np.isfinite(rows.reward)
+    finite &= np.isfinite(rows.next_state).all(1) | rows.terminated  # it may end like that
+    keep = np.ones(len(rows), bool)
+    for reason, bad in (
+        ("unknown mode or source", ~known),
+        ("evaluation, never learned from", rows.mode == Mode.EVAL),
+        ("excluded by the bridge", rows.excluded),
+        ("not finite", ~finite),
+    ):
+        found.dropped[reason] += int(np.count_nonzero(bad & keep))
+        keep &= ~bad
+    return rows.take(keep)
+
+
+def _in_episodes(rows: Rows, found: Found) -> Rows:
+    """Numbers rows and episodes from 0; a stretch without a gap is an episode."""
+    count = len(rows)
+    if count == 0:
+        return rows
+    follows = (
+        (rows.run[1:] == rows.run[:-1])
+        & (rows.episode[1:] == rows.episode[:-1])
+        & (rows.number[1:] == rows.number[:-1] + 1)
+        & (rows.step[1:] == rows.step[:-1] + 1)
+    )
+    ended = rows.terminated | rows.truncated
+    begins = np.concatenate(([True], ~follows | ended[:-1]))
+    ends = np.append(begins[1:], True)
+    found.noted["episodes cut short by a gap or the end of the bag"] += int(
+        np.count_nonzero(ends & ~ended)
+    )
+    number = np.arange(count)
+    first = np.maximum.accumulate(np.where(begins, number, 0))
+    return replace(
+        rows,
+        run=np.zeros(count, np.int64),
+        number=number,
+        episode=np.cumsum(begins) - 1,
+        step=number - first,
+        truncated=rows.truncated | (ends & ~rows.terminated),
+    )

@@ -1,0 +1,322 @@
+"""Rows from a robot's own topics: resampled to the control period, actions held until the next.
+
+A period begins with a command where one comes within `SNAP` of the time that is due, else at that
+time, and the state is what `RobotInterface.reading` says at both its ends. Where the state may not
+be acted on (stale, out of bounds, jumping) or was not measured anew, where commands cease, or where
+the action changes within the period, there is no row, and the episode is cut.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.typesys import Stores, get_typestore
+
+from deepilc.bags.cdr import types_of
+from deepilc.bags.dataset import Dataset, Found, Rows, select
+from deepilc.bags.mcap import Channel
+from deepilc.bags.reading import Source, open_all
+from deepilc.bags.transitions import Progress
+from deepilc.errors import UserError
+from deepilc.robot.fields import FieldError
+from deepilc.robot.interface import Reading, RobotInterface
+from deepilc.robot.inverse import read_command
+from deepilc.robot.profile import Profile
+from deepilc.transition import Mode
+from sims.system import System
+
+__all__ = ["load"]
+
+SNAP = 0.1
+"""Part of a period by which a command may come early or late and still begin the next one."""
+SAME = 0.01
+"""Change of an action, in typical sizes, that counts as none."""
+SILENCE = 5.0
+"""Periods without a command after which the robot counts as not being driven."""
+BACKWARDS = 0.5
+"""Seconds by which recorded times may go back before everything begins anew."""
+RUN_GAP = 10
+"""Numbers that are left out between two stretches, so that they are no neighbours."""
+
+
+def load(
+    bags: Sequence[str | Path],
+    profile: Profile,
+    system: System,
+    progress: Progress = lambda done, total: None,
+) -> Dataset:
+    """Makes transitions of what a robot's bags hold.
+
+    Args:
+        bags: Folders or files; the files of one bag follow each other.
+        profile: What the topics mean.
+        system: The robot's system.
+        progress: Called with the bytes of the files read up to now, and of all.
+
+    Raises:
+        UserError: There is no bag, a topic of the profile is in none, or no row is left.
+    """
+    opened = [open_all([bag]) for bag in bags]
+    total, done = sum(source.size for sources in opened for source in sources), 0
+    found = Found.nothing()
+    began = time.monotonic()
+    sampler = _Sampler(profile, system, found)
+    for sources in opened:
+        sampler.begin()
+        for source in sources:
+            sampler.read(source)
+            done += source.size
+            progress(done, total)
+    for topic in sampler.missing:
+        there = sorted({name for sources in opened for s in sources for name in s.topics})
+        raise UserError(
+            f"the bags hold no topic {topic!r} of the profile {profile.robot!r}, but "
+            f"{', '.join(there[:8]) or 'nothing'}"
+        )
+    dataset = select(sampler.rows(), found)
+    found.seconds = time.monotonic() - began
+    if not len(dataset):
+        reasons = ", ".join(f"{count} {why}" for why, count in found.dropped.items() if count)
+        raise UserError(
+            f"{found.read} messages of {profile.robot!r} give no row to learn from: "
+            f"{reasons or 'no command while the state was known'}"
+        )
+    return dataset
+
+
+@dataclass
+class _Tick:
+    """A moment at which a period begins: its time (s), state, and the action from then on."""
+
+    at: float
+    reading: Reading
+    action: np.ndarray
+    changed: bool = False  # whether the action changed before the period ended
+
+
+@dataclass
+class _Columns:
+    """Rows as they come."""
+
+    number: list[int] = field(default_factory=list)
+    state: list[np.ndarray] = field(default_factory=list)
+    action: list[np.ndarray] = field(default_factory=list)
+    next_state: list[np.ndarray] = field(default_factory=list)
+    dt: list[float] = field(default_factory=list)
+
+
+class _Sampler:
+    """Goes through messages in the order of time and makes rows."""
+
+    def __init__(self, profile: Profile, system: System, found: Found) -> None:
+        self._profile, self._system, self._found = profile, system, found
+        self._columns = _Columns()
+        self._stores: dict[Channel, Any] = {}
+        self._names: dict[str, str | None] = {}
+        self._seen: set[str] = set()
+        self._number = 0
+        self._action_scale = np.asarray(system.action.scale, np.float64)
+        self.begin()
+
+    @property
+    def missing(self) -> list[str]:
+        """Topics of the profile that no bag had."""
+        wanted = [*self._profile.sources, *self._profile.commands]
+        return [topic for topic in wanted if topic not in self._seen]
+
+    def begin(self) -> None:
+        """What comes next follows on nothing."""
+        self._interface = RobotInterface(self._profile, self._system)
+        self._action = np.full(self._system.action.size, np.nan)
+        self._commanded = -math.inf
+        self._tick: _Tick | None = None
+        self._due: Reading | None = None  # reading at the time that is due, if that has passed
+        self._now = -math.inf
+        self._number += RUN_GAP
+
+    def read(self, source: Source) -> None:
+        """Takes all messages of a file."""
+        for block in source.blocks(lambda channel: self._topic(channel) is not None):
+            for channel, stamp, data in block:
+                self._message(channel, 1e-9 * stamp, data)
+        if source.damage is not None:
+            self._found.damaged[str(source.path)] = source.damage
+
+    def _topic(self, channel: Channel) -> str | None:
+        """The profile's name of a topic, with or without a namespace before it."""
+        if channel.topic not in self._names:
+            types = {topic: spec.type for topic, spec in self._profile.sources.items()}
+            types |= {topic: spec.type for topic, spec in self._profile.commands.items()}
+            self._names[channel.topic] = next(
+                (
+                    topic
+                    for topic, kind in types.items()
+                    if f"/{channel.topic}".endswith(f"/{topic.lstrip('/')}")
+                    and kind == channel.type
+                ),
+                None,
+            )
+        name = self._names[channel.topic]
+        if name is not None:
+            self._seen.add(name)
+        return name
+
+    def _message(self, channel: Channel, at: float, data: bytes) -> None:
+        topic = self._topic(channel)
+        assert topic is not None
+        self._found.read += 1
+        if at < self._now - BACKWARDS:
+            self._found.noted["times that jumped back"] += 1
+            self.begin()
+        at = self._now = max(at, self._now)
+        try:
+            message = self._decoded(channel, data)
+        except Exception:  # rosbags' errors, and those of numpy beneath
+            self._found.dropped["message that cannot be decoded"] += 1
+            return
+        self._pass_time(at)
+        if topic in self._profile.sources:
+            self._interface.receive(topic, message, at)
+        else:
+            self._command(topic, message, at)
+
+    def _decoded(self, channel: Channel, data: bytes) -> Any:
+        if channel not in self._stores:
+            store = get_typestore(Stores.ROS2_JAZZY)
+            types = types_of(channel)
+            store.register({name: t for name, t in types.items() if name not in store.fielddefs})
+            self._stores[channel] = store
+        return self._stores[channel].deserialize_cdr(data, channel.type)
+
+    # --- periods ----------------------------------------------------------------------------
+
+    def _pass_time(self, now: float) -> None:
+        """Ends the periods that no command can end any more."""
+        period = self._system.dt
+        while (tick := self._tick) is not None:
+            due = tick.at + period
+            if self._due is None and now > due:
+                self._due = self._interface.reading(due)  # nothing that came later is in it
+            if now <= due + SNAP * period:
+                return
+            if due - self._commanded > SILENCE * period:
+                self._break("no command: the robot is not driven")
+                return
+            assert self._due is not None
+            self._end_period(due, self._due)
+
+    def _command(self, topic: str, message: Any, now: float) -> None:
+        action = self._action.copy()
+        try:
+            with np.errstate(invalid="ignore"):
+                self._read_command(topic, message, action)
+        except (FieldError, ValueError, TypeError) as error:
+            self._found.dropped[f"{topic}: command ignored: {error}"] += 1
+            return
+        tick, period = self._tick, self._system.dt
+        self._commanded = now
+        self._action = action
+        if tick is None:
+            self._start(now)
+        elif abs(now - tick.at - period) <= SNAP * period:
+            self._end_period(now, self._interface.reading(now))
+        elif now - tick.at <= SNAP * period:
+            tick.action = action  # commands of one period that come on several topics
+        elif not (np.abs(action - tick.action) <= SAME * self._action_scale).all():
+            tick.changed = True
+
+    def _read_command(self, topic: str, message: Any, action: np.ndarray) -> None:
+        """Fills in what the command says; other actions may be unknown yet."""
+        known = np.isfinite(action)
+        trial = np.where(known, action, 0.0)
+        read_command(self._profile.commands[topic], self._system, message, trial)
+        names = self._system.action.names
+        for entry in self._profile.commands[topic].action:
+            for name in entry.actions:
+                known[names.index(name)] = True
+        action[:] = np.where(known, trial, np.nan)
+
+    def _start(self, now: float) -> None:
+        if not np.isfinite(self._action).all():
+            return
+        reading = self._interface.reading(now)
+        if reading.problems:
+            self._found.dropped[f"state not to be used: {_kind(reading.problems[0])}"] += 1
+        elif reading.age >= self._system.dt:
+            self._found.dropped["no new measurement within the period"] += 1
+        else:
+            self._tick, self._due = _Tick(now, reading, self._action), None
+            self._number += 1
+
+    def _end_period(self, at: float, reading: Reading) -> None:
+        tick = self._tick
+        assert tick is not None
+        if reading.problems:
+            self._break(f"state not to be used: {_kind(reading.problems[0])}")
+            return
+        if reading.age >= at - tick.at:  # the next state would be the one before
+            self._break("no new measurement within the period")
+            return
+        if tick.changed:
+            self._found.dropped["action changed within the period"] += 1
+        else:
+            columns = self._columns
+            columns.number.append(self._number)
+            columns.state.append(tick.reading.state)
+            columns.action.append(tick.action)
+            columns.next_state.append(reading.state)
+            columns.dt.append(at - tick.at)
+        self._number += 1
+        self._tick, self._due = _Tick(at, reading, self._action), None
+
+    def _break(self, reason: str) -> None:
+        self._found.dropped[reason] += 1
+        self._tick, self._due = None, None
+        self._number += RUN_GAP
+
+    # --- result -----------------------------------------------------------------------------
+
+    def rows(self) -> Rows:
+        """All rows up to now, with rewards and ends as the system has them."""
+        columns, system = self._columns, self._system
+        count = len(columns.number)
+        empty = Rows.empty(system.state.size, system.action.size)
+        self._found.noted.update(self._interface.counters)
+        if not count:
+            return empty
+        state, after = np.stack(columns.state), np.stack(columns.next_state)
+        action = np.stack(columns.action).astype(np.float32)
+        whole = np.zeros(count, np.int64)
+        no = np.zeros(count, bool)
+        number = np.array(columns.number)
+        robot = np.full(count, self._profile.robot.encode())
+        return Rows(
+            run=whole,
+            number=number,
+            episode=whole,
+            step=number,
+            mode=whole + Mode.TRAIN,
+            source=whole,
+            policy_version=whole,
+            state=state,
+            requested=action,
+            action=action,
+            reward=np.asarray(system.reward(state, action, after), np.float32),
+            next_state=after,
+            terminated=np.asarray(system.terminated(state, action, after), bool),
+            truncated=no,
+            intervention=no,
+            excluded=no,
+            dt=np.array(columns.dt, np.float32),
+            robot=robot,
+        )
+
+
+def _kind(problem: str) -> str:
+    """A problem without its numbers, so that equal ones are counted together."""
+    words = problem.split(" = ")[0] if " = " in problem else problem.split(", ")[0]
+    return words.rstrip("0123456789.+- s")

@@ -1,0 +1,60 @@
+"""Bags through ROS: player, Jacobian server and learner give the replay of the offline path."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from deepilc import checkpoint
+from deepilc import config as configuration
+from deepilc.bags import offline
+from deepilc.bags.transitions import load
+from deepilc.run import RunFolder
+from deepilc.transition import Mode
+from tests.bags.writing import SYSTEM, all_serialized, changed, flight, record
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [None, "player", "learner", "jacobian_server"])
+def test_played_bag_gives_the_replay_of_the_offline_path(
+    victim: str | None, nodes: Any, probe: Any, small: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = flight(episodes=18)
+    rows = changed(changed(rows, 31, mode=Mode.EVAL), 100, excluded="late")
+    rows = rows[:50] + rows[55:70] + rows[60:]  # a gap, and some twice
+    bag = record(tmp_path, all_serialized(rows))
+    run = nodes.folder / "run"
+    settings = {**small, "transitions": 10**9, "warmup_transitions": 0, "evaluation_episodes": 0}
+    nodes.parameters = {**settings, "pacing": "real_time", "run": str(run)}
+    own = {
+        "player": {"bags": str(bag), "ahead": 200},
+        "jacobian_server": {},
+        "learner": {"jacobian_timeout": 0.0},
+    }
+    for name, parameters in own.items():
+        nodes.start(name, **parameters)
+    if victim is not None:
+        latest = run / "checkpoints" / "latest.safetensors"
+        probe.until(latest.exists, "the first checkpoint")
+        nodes.kill(victim)
+        nodes.start(victim, **own[victim])
+    assert nodes.exit_code("learner") == 0, nodes.output("learner")
+
+    dataset = load([bag], SYSTEM)
+    config = configuration.resolve(settings)
+    wanted = offline.fill(config, RunFolder.create(tmp_path / "offline"), dataset)
+    tensors, metadata = checkpoint.load(run / "checkpoints" / "latest.safetensors")
+    ours = wanted.replay.state_dict()
+    for name in ("rows", "keys", "added", "sizes"):
+        assert torch.equal(tensors[f"replay.{name}"], ours[name]), name
+    assert metadata["progress"]["train_transitions"] == len(dataset) == 18 * 30 - 7
+    assert metadata["updates"] == len(dataset) - small["batch_size"]
+
+
+def test_player_without_bags_says_so(nodes: Any) -> None:
+    nodes.start("player", run=str(nodes.folder / "run"))
+    assert nodes.exit_code("player") == 2
+    assert "set its parameter bags" in nodes.output("player")
