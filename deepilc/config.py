@@ -111,6 +111,18 @@ class TrainConfig(BaseModel):
         description="Training episodes draw every physical parameter within this fraction of it.",
     )
     device: str = Field("cpu", description="Where the learner computes: cpu or cuda:0.")
+    demonstrations: str | None = Field(
+        None,
+        description="Earlier data that every batch is mixed with: run folder or checkpoint of any "
+        "run with the same specification of the system.",
+    )
+    demonstration_share: float = Field(
+        0.5,
+        ge=0.0,
+        le=0.95,
+        description="Share of each batch that comes from the demonstrations, if there are any; "
+        "0 leaves them out.",
+    )
     agent: AgentConfig = Field(default_factory=AgentConfig, description="The learning algorithm.")
     model: ModelConfig = Field(
         default_factory=ModelConfig, description="What is learned about the model, and from it."
@@ -126,6 +138,11 @@ class TrainConfig(BaseModel):
     @classmethod
     def _absolute_parameters(cls, value: str | None) -> str | None:
         return value if value is None else parameter_file.absolute(value)
+
+    @field_validator("demonstrations")
+    @classmethod
+    def _absolute_demonstrations(cls, value: str | None) -> str | None:
+        return value if value is None else str(Path(value).expanduser().resolve())
 
     @model_validator(mode="after")
     def _check_names(self) -> "TrainConfig":
@@ -151,7 +168,25 @@ class TrainConfig(BaseModel):
                 f"replay_capacity is {self.replay_capacity}, but must hold at least one batch "
                 f"({self.batch_size})"
             )
+        if self.demonstration_rows + self.synthetic_rows >= self.batch_size:
+            raise ValueError(
+                f"demonstration_share {self.demonstration_share} and model.synthetic_share "
+                f"{self.model.synthetic_share} leave none of the {self.batch_size} rows of a batch "
+                "to the run's own transitions; lower a share or raise batch_size"
+            )
         return self
+
+    @property
+    def demonstration_rows(self) -> int:
+        """Rows of each batch that come from demonstrations."""
+        if self.demonstrations is None:
+            return 0
+        return round(self.demonstration_share * self.batch_size)
+
+    @property
+    def synthetic_rows(self) -> int:
+        """Rows of each batch that come from rollouts in the model, once there are some."""
+        return round(self.model.synthetic_share * (self.batch_size - self.demonstration_rows))
 
     @property
     def nominal_parameters(self) -> str:

@@ -19,7 +19,9 @@ __all__ = ["FOLDER", "NEUTRAL", "Cell", "Stage", "Trainer"]
 FOLDER = paths.CONFIG / "experiments"
 """Parameter files that come with deepilc; a cell names them without their folder."""
 
-NEUTRAL: Mapping[str, Any] = MappingProxyType({})
+NEUTRAL: Mapping[str, Any] = MappingProxyType(
+    {"agent.burn_in": 0, "demonstrations": None, "demonstration_share": 0.5}
+)
 """Settings that came after the first experiments, each with the value at which a run is what it was
 before the setting existed. They stay out of the digest at that value, so that a new setting does
 not make finished runs count as missing; a changed default still does."""
