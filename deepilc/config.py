@@ -22,6 +22,7 @@ from pydantic import (
 
 from deepilc.agent.config import AgentConfig, preset
 from deepilc.errors import UserError
+from deepilc.initial.config import ImitationConfig
 from deepilc.models.config import ModelConfig
 from deepilc.plan import Plan
 from sims import parameter_file, registry
@@ -126,6 +127,9 @@ class TrainConfig(BaseModel):
     agent: AgentConfig = Field(default_factory=AgentConfig, description="The learning algorithm.")
     model: ModelConfig = Field(
         default_factory=ModelConfig, description="What is learned about the model, and from it."
+    )
+    imitation: ImitationConfig = Field(
+        default_factory=ImitationConfig, description="How a policy from elsewhere is imported."
     )
 
     @field_validator("system")
@@ -262,6 +266,10 @@ def finetuning(preset_name: str | None = None) -> dict[str, Any]:
     return {**updates, "warmup_transitions": 0}
 
 
+BURN_IN = 500
+"""Updates for which an imported policy acts unchanged: its critics are new."""
+
+
 def resolve(values: dict[str, Any]) -> TrainConfig:
     """Validates settings given as nested dictionaries (see `load`)."""
     values = dict(values)
@@ -323,7 +331,11 @@ def _explain(error: ValidationError) -> str:
     location = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         group, dot, _ = location.partition(".")
-        groups = {"agent": AgentConfig.model_fields, "model": ModelConfig.model_fields}
+        groups = {
+            "agent": AgentConfig.model_fields,
+            "model": ModelConfig.model_fields,
+            "imitation": ImitationConfig.model_fields,
+        }
         fields = groups[group] if dot else {**TrainConfig.model_fields, "preset": None}
         key = location.rsplit(".", 1)[-1]
         close = difflib.get_close_matches(key, fields, n=1)

@@ -24,6 +24,7 @@ from deepilc.config import TrainConfig
 from deepilc.demonstrations import Demonstrations
 from deepilc.episodes import Episode, EpisodeSummer
 from deepilc.errors import UserError
+from deepilc.initial.start import Start, start
 from deepilc.intake import Joined
 from deepilc.models.imagination import Imagination
 from deepilc.plan import Progress
@@ -340,15 +341,21 @@ class Learner:
         learner.policy = tensors["policy"].numpy().tobytes()
         return learner
 
-    def start_from(self, path: Path) -> None:
-        """Takes over the networks of a checkpoint, not its replay, optimisers or counters.
+    def start_from(self, path: Path) -> Start:
+        """Takes over networks from a file, not its replay, optimisers or counters.
+
+        Args:
+            path: Checkpoint, or a policy of ours or of others (see `deepilc.initial`).
+
+        Returns:
+            What was taken over, and how well.
 
         Raises:
-            UserError: The checkpoint is of another system, or its networks have other sizes.
+            UserError: It is damaged, of another system, or has other sizes.
         """
-        tensors, _ = checkpoint.load(path, self.system)
-        self.agent.load_networks(_below("agent.", tensors))
+        started = start(self.agent, self.config, self.system, path)
         self.policy = self._export()
+        return started
 
 
 def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

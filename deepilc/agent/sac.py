@@ -363,6 +363,11 @@ class SAC:
         self._critic_flat.copy_(state["critic"])
         self._target_flat.copy_(state["target"])
 
+    def load_actor(self, flat: torch.Tensor) -> None:
+        """Takes over an actor, laid out as `ActorWeights` says, for the averaged policy too."""
+        self._actor_flat.copy_(flat)
+        self._policy_flat.copy_(flat)
+
     def _optimisers(self) -> list[tuple[str, FlatAdam]]:
         return [
             ("actor", self._actor_adam),

@@ -112,11 +112,23 @@ def pretrain(
 
 def finetune(
     source: Source = None,
+    init_policy: Annotated[
+        Path | None,
+        typer.Option(
+            "--init-policy",
+            metavar="FILE",
+            help="Policy to start from instead, with new critics: an .onnx file, a .zip of "
+            "Stable-Baselines3 (SAC, TD3, PPO) or a .pt of rsl_rl. Those that are not ours are "
+            "imitated first, in the nominal model.",
+            show_default=False,
+        ),
+    ] = None,
     system: Annotated[
         str | None,
         typer.Option(
             "--system",
-            help="FILE.py:NAME of your own system, if its file has moved. Default: the source's.",
+            help="System that the policy of --init-policy acts on; with --from, FILE.py:NAME of "
+            "your own system, if its file has moved. Default: the source's.",
             rich_help_panel=options.SETTING_PANEL,
             show_default=False,
         ),
@@ -135,22 +147,34 @@ def finetune(
 
     Networks come from the source; replay, optimisers and counters start anew. The source's
     algorithm settings hold, and a nominal model that was chosen for it, unless you change them.
+    A policy alone (--init-policy) acts unchanged while new critics learn (agent.burn_in).
 
     For example:
 
         deepilc finetune --from runs/pre --transitions 2000
 
         deepilc finetune --from runs/pre --set updates_per_transition=4
+
+        deepilc finetune --init-policy sb3_sac.zip --system rexquadrotor
     """
     given = _given(system, parameters, transitions, seed, device)
     if resume is not None:
         _refuse_settings(given, preset, config, set_, out)
-        if source is not None:
-            raise UserError("--from and --resume exclude each other; give one of them")
+        if source is not None or init_policy is not None:
+            other = "--from" if source is not None else "--init-policy"
+            raise UserError(f"{other} and --resume exclude each other; give one of them")
         _resume(resume)
         return
+    if init_policy is not None:
+        if source is not None:
+            raise UserError("--from and --init-policy exclude each other; give one of them")
+        base = _settings_for_policy(init_policy, preset, system)
+        _start("finetune", given, preset, config, set_, out, base=base, initial=init_policy)
+        return
     if source is None:
-        raise UserError("finetune needs --from RUN (what to start from) or --resume RUN")
+        raise UserError(
+            "finetune needs --from RUN or --init-policy FILE (what to start from) or --resume RUN"
+        )
     checkpoint = _checkpoint(source)
     base = _settings_of(checkpoint, preset, system)
     _start("finetune", given, preset, config, set_, out, base=base, initial=checkpoint)
@@ -301,7 +325,14 @@ def _run(config: "TrainConfig", run: "RunFolder", *, initial: Path | None, resum
             from deepilc.train import train as train_
 
             with run:
-                learner = train_(config, run, initial=initial, resume=resume, progress=progress)
+                learner = train_(
+                    config,
+                    run,
+                    initial=initial,
+                    resume=resume,
+                    progress=progress,
+                    report=progress.line,
+                )
         except KeyboardInterrupt:
             progress.stop()
             typer.echo(f"interrupted and saved; go on with: deepilc train --resume {run.path}")
@@ -358,5 +389,29 @@ def _settings_of(checkpoint: Path, preset: str | None, system: str | None) -> di
     base: dict[str, Any] = {"system": name, **finetuning(preset)}
     base |= {key: config[key] for key in ("nominal", "jacobian") if config.get(key) is not None}
     if preset is None and "agent" in config:
-        base["agent"] = config["agent"]
+        # whatever critics of the source waited for, they have learned it
+        base["agent"] = {**config["agent"], "burn_in": 0}
     return base
+
+
+def _settings_for_policy(path: Path, preset: str | None, system: str | None) -> dict[str, Any]:
+    """Settings with which a run starts from a policy alone; the system is ours to find or given."""
+    from deepilc.config import BURN_IN, finetuning
+
+    if not path.is_file():
+        raise UserError(
+            f"no policy file at {path}; give a file, or a run folder or checkpoint with --from"
+        )
+    if path.suffix == ".safetensors":
+        raise UserError(f"{path} is a checkpoint; give it with --from, which keeps its critics")
+    if system is None:
+        if path.suffix != ".onnx":
+            raise UserError(f"--init-policy {path} needs --system NAME (what it acts on)")
+        from deepilc.initial.onnx_policy import is_ours
+        from deepilc.policy import read_metadata
+
+        content, name = path.read_bytes(), f"policy {path}"
+        if not is_ours(content, name):
+            raise UserError(f"--init-policy {path} needs --system NAME (what it acts on)")
+        system = str(read_metadata(content, name).get("system"))
+    return {"system": system, **finetuning(preset), "agent": {"burn_in": BURN_IN}}

@@ -126,7 +126,9 @@ class Cell:
         content: dict[str, Any] = {
             key: value
             for key, value in settings.items()
-            if key not in IRRELEVANT and (key not in NEUTRAL or NEUTRAL[key] != value)
+            if key not in IRRELEVANT
+            and not key.startswith("imitation.")  # no cell starts from a policy from elsewhere
+            and (key not in NEUTRAL or NEUTRAL[key] != value)
         }
         content["trainer"] = self.trainer
         content["world"] = system.model_hash(config.parameters)
