@@ -238,11 +238,6 @@ class RunFolder:
             raise UserError(f"cannot read {self.path / 'config.yaml'}: {error}") from None
         return dict(content or {})
 
-    def write_initial(self, record: Mapping[str, Any]) -> None:
-        """Write what the run started from, JSON-able, to `initial.json`."""
-        text = json.dumps(dict(record), indent=2, ensure_ascii=False)
-        write_atomic(self.path / "initial.json", text + "\n")
-
     def save_policy(self, content: bytes, version: int, keep: bool = False) -> Path:
         """Write a policy atomically as `policies/latest.onnx`.
 

@@ -87,7 +87,7 @@ def train(
         learner = Learner(config, run.name)
         if initial is not None:
             started = learner.start_from(initial)
-            run.write_initial(started.record)
+            started.write(run.path)
             for line in started.lines:
                 report(line)
     system = learner.system

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepilc.cli import options
+from deepilc.cli import options, sources
 from deepilc.cli.text import add_command
 from deepilc.errors import EXIT_INTERRUPTED, UserError
 from sims import parameter_file
@@ -168,15 +168,15 @@ def finetune(
     if init_policy is not None:
         if source is not None:
             raise UserError("--from and --init-policy exclude each other; give one of them")
-        base = _settings_for_policy(init_policy, preset, system)
+        base = sources.settings_for_policy(init_policy, preset, system)
         _start("finetune", given, preset, config, set_, out, base=base, initial=init_policy)
         return
     if source is None:
         raise UserError(
             "finetune needs --from RUN or --init-policy FILE (what to start from) or --resume RUN"
         )
-    checkpoint = _checkpoint(source)
-    base = _settings_of(checkpoint, preset, system)
+    checkpoint = sources.checkpoint(source)
+    base = sources.settings_of(checkpoint, preset, system)
     _start("finetune", given, preset, config, set_, out, base=base, initial=checkpoint)
 
 
@@ -364,54 +364,3 @@ def _summary(run: "RunFolder") -> None:
                 f"{curve.transitions[-1]:g} transitions; see {run.path / 'learning_curve.png'}"
             )
     typer.echo(f"policy: {run.policy}")
-
-
-def _checkpoint(source: Path) -> Path:
-    """The checkpoint that a run folder or a file name stands for."""
-    from deepilc.run import RunFolder
-
-    if not source.exists():
-        raise UserError(f"nothing at {source}; give a run folder or a .safetensors checkpoint")
-    return RunFolder.resume(source).networks if source.is_dir() else source
-
-
-def _settings_of(checkpoint: Path, preset: str | None, system: str | None) -> dict[str, Any]:
-    """Settings that a fine-tuning run takes over from its source, of which the system may move."""
-    from deepilc import checkpoint as checkpoints
-    from deepilc.config import finetuning
-    from sims import registry
-
-    _, metadata = checkpoints.load(checkpoint)
-    config = dict(metadata.get("config") or {})
-    # the configuration says where a user's own system lies
-    name = system or config.get("system", metadata["system"])
-    checkpoints.check_system(checkpoint, metadata, registry.get(name))
-    base: dict[str, Any] = {"system": name, **finetuning(preset)}
-    base |= {key: config[key] for key in ("nominal", "jacobian") if config.get(key) is not None}
-    if preset is None and "agent" in config:
-        # whatever critics of the source waited for, they have learned it
-        base["agent"] = {**config["agent"], "burn_in": 0}
-    return base
-
-
-def _settings_for_policy(path: Path, preset: str | None, system: str | None) -> dict[str, Any]:
-    """Settings with which a run starts from a policy alone; the system is ours to find or given."""
-    from deepilc.config import BURN_IN, finetuning
-
-    if not path.is_file():
-        raise UserError(
-            f"no policy file at {path}; give a file, or a run folder or checkpoint with --from"
-        )
-    if path.suffix == ".safetensors":
-        raise UserError(f"{path} is a checkpoint; give it with --from, which keeps its critics")
-    if system is None:
-        if path.suffix != ".onnx":
-            raise UserError(f"--init-policy {path} needs --system NAME (what it acts on)")
-        from deepilc.initial.onnx_policy import is_ours
-        from deepilc.policy import read_metadata
-
-        content, name = path.read_bytes(), f"policy {path}"
-        if not is_ours(content, name):
-            raise UserError(f"--init-policy {path} needs --system NAME (what it acts on)")
-        system = str(read_metadata(content, name).get("system"))
-    return {"system": system, **finetuning(preset), "agent": {"burn_in": BURN_IN}}

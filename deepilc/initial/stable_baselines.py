@@ -98,7 +98,7 @@ def _open(content: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict[str,
         data = json.loads(text)
     except KeyError:
         raise UserError(
-            f"{name} is no model of Stable-Baselines3: it lacks policy.pth or data; "
+            f"{name} is no intact model of Stable-Baselines3: it lacks policy.pth or data; "
             "give a file that model.save has written"
         ) from None
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError) as error:

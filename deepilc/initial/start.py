@@ -1,10 +1,11 @@
 """Begins with what the user has: finds out what a file is and has the agent take it over."""
 
 import hashlib
+import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from deepilc.initial import onnx_policy, rsl_rl, stable_baselines
 from deepilc.initial.imitation import Imitation, imitate
 from deepilc.initial.teacher import teacher
 from deepilc.policy_export import PolicyWeights
+from deepilc.run import write_atomic
 
 if TYPE_CHECKING:
     from deepilc.agent.sac import SAC
@@ -46,10 +48,9 @@ class Start:
     assumptions: tuple[str, ...] = ()
     imitation: Imitation | None = None
 
-    @property
-    def record(self) -> dict[str, Any]:
-        """Plain values, for the run folder."""
-        return asdict(self)
+    def write(self, folder: Path) -> None:
+        """Writes `initial.json` into a run folder."""
+        write_atomic(folder / "initial.json", json.dumps(asdict(self), indent=2) + "\n")
 
     @property
     def lines(self) -> list[str]:
@@ -82,7 +83,8 @@ def start(agent: "SAC", config: "TrainConfig", system: "System", path: str | Pat
         UserError: The file is damaged, of another system, has other sizes, or cannot be imitated.
             The agent is then as it was.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
+    source = str(path.resolve())
     if path.suffix == ".safetensors":
         tensors, metadata = checkpoint.load(path, system)
         prefix = "agent."
@@ -90,13 +92,13 @@ def start(agent: "SAC", config: "TrainConfig", system: "System", path: str | Pat
         agent.load_networks(networks)
         kind = f"checkpoint of {metadata.get('run', 'a run')}"
         policy = tensors["policy"].numpy().tobytes() if "policy" in tensors else b""
-        return Start(str(path), _sha256(policy), kind, exact=True)
+        return Start(source, _sha256(policy), kind, exact=True)
     content = _read(path)
     name, sha256 = f"policy {path}", _sha256(content)
     if path.suffix == ".onnx":
         if onnx_policy.is_ours(content, name):
             agent.load_actor(_flat(onnx_policy.weights(content, system, name), agent, name))
-            return Start(str(path), sha256, "deepilc policy", exact=True)
+            return Start(source, sha256, "deepilc policy", exact=True)
         network = onnx_policy.network(content, name)
     elif path.suffix == ".zip":
         network = stable_baselines.read(content, config.imitation, system, name)
@@ -109,7 +111,7 @@ def start(agent: "SAC", config: "TrainConfig", system: "System", path: str | Pat
         )
     guide = teacher(network, config.imitation, system, name)
     result = imitate(agent, guide, config, system, name)
-    return Start(str(path), sha256, guide.kind, False, guide.assumptions, result)
+    return Start(source, sha256, guide.kind, False, guide.assumptions, result)
 
 
 def _flat(weights: PolicyWeights, agent: "SAC", name: str) -> torch.Tensor:

@@ -77,7 +77,9 @@ def open_learner(
     if not folder.has_checkpoint:
         learner = Learner(config, folder.name, lockstep=lockstep)
         if initial is not None:
-            folder.write_initial(learner.start_from(initial).record)
+            started = learner.start_from(initial)
+            started.write(folder.path)
+            print(*started.lines, sep="\n", flush=True)  # to the node's log
         folder.rewind(0, 0)
         return learner, folder
     learner = Learner.resume(folder.checkpoint, lockstep=lockstep)
