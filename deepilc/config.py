@@ -22,6 +22,7 @@ from pydantic import (
 
 from deepilc.agent.config import AgentConfig, preset
 from deepilc.errors import UserError
+from deepilc.initial.config import ImitationConfig
 from deepilc.models.config import ModelConfig
 from deepilc.plan import Plan
 from sims import parameter_file, registry
@@ -111,9 +112,24 @@ class TrainConfig(BaseModel):
         description="Training episodes draw every physical parameter within this fraction of it.",
     )
     device: str = Field("cpu", description="Where the learner computes: cpu or cuda:0.")
+    demonstrations: str | None = Field(
+        None,
+        description="Earlier data that every batch is mixed with: run folder or checkpoint of any "
+        "run with the same specification of the system.",
+    )
+    demonstration_share: float = Field(
+        0.5,
+        ge=0.0,
+        le=0.95,
+        description="Share of each batch that comes from the demonstrations, if there are any; "
+        "0 leaves them out.",
+    )
     agent: AgentConfig = Field(default_factory=AgentConfig, description="The learning algorithm.")
     model: ModelConfig = Field(
         default_factory=ModelConfig, description="What is learned about the model, and from it."
+    )
+    imitation: ImitationConfig = Field(
+        default_factory=ImitationConfig, description="How a policy from elsewhere is imported."
     )
 
     @field_validator("system")
@@ -126,6 +142,11 @@ class TrainConfig(BaseModel):
     @classmethod
     def _absolute_parameters(cls, value: str | None) -> str | None:
         return value if value is None else parameter_file.absolute(value)
+
+    @field_validator("demonstrations")
+    @classmethod
+    def _absolute_demonstrations(cls, value: str | None) -> str | None:
+        return value if value is None else str(Path(value).expanduser().resolve())
 
     @model_validator(mode="after")
     def _check_names(self) -> "TrainConfig":
@@ -151,7 +172,25 @@ class TrainConfig(BaseModel):
                 f"replay_capacity is {self.replay_capacity}, but must hold at least one batch "
                 f"({self.batch_size})"
             )
+        if self.demonstration_rows + self.synthetic_rows >= self.batch_size:
+            raise ValueError(
+                f"demonstration_share {self.demonstration_share} and model.synthetic_share "
+                f"{self.model.synthetic_share} leave none of the {self.batch_size} rows of a batch "
+                "to the run's own transitions; lower a share or raise batch_size"
+            )
         return self
+
+    @property
+    def demonstration_rows(self) -> int:
+        """Rows of each batch that come from demonstrations."""
+        if self.demonstrations is None:
+            return 0
+        return round(self.demonstration_share * self.batch_size)
+
+    @property
+    def synthetic_rows(self) -> int:
+        """Rows of each batch that come from rollouts in the model, once there are some."""
+        return round(self.model.synthetic_share * (self.batch_size - self.demonstration_rows))
 
     @property
     def nominal_parameters(self) -> str:
@@ -227,6 +266,10 @@ def finetuning(preset_name: str | None = None) -> dict[str, Any]:
     return {**updates, "warmup_transitions": 0}
 
 
+BURN_IN = 500
+"""Updates for which an imported policy acts unchanged: its critics are new."""
+
+
 def resolve(values: dict[str, Any]) -> TrainConfig:
     """Validates settings given as nested dictionaries (see `load`)."""
     values = dict(values)
@@ -288,7 +331,11 @@ def _explain(error: ValidationError) -> str:
     location = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         group, dot, _ = location.partition(".")
-        groups = {"agent": AgentConfig.model_fields, "model": ModelConfig.model_fields}
+        groups = {
+            "agent": AgentConfig.model_fields,
+            "model": ModelConfig.model_fields,
+            "imitation": ImitationConfig.model_fields,
+        }
         fields = groups[group] if dot else {**TrainConfig.model_fields, "preset": None}
         key = location.rsplit(".", 1)[-1]
         close = difflib.get_close_matches(key, fields, n=1)

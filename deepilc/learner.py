@@ -22,8 +22,10 @@ from deepilc import config as configuration
 from deepilc.agent import SAC
 from deepilc.bags.dataset import Dataset
 from deepilc.config import TrainConfig
+from deepilc.demonstrations import Demonstrations
 from deepilc.episodes import Episode, EpisodeSummer
 from deepilc.errors import UserError
+from deepilc.initial.start import Start, start
 from deepilc.intake import Joined
 from deepilc.models.imagination import Imagination
 from deepilc.plan import Progress
@@ -48,6 +50,7 @@ class Learner:
         run: Identifier of the run, part of every policy.
         lockstep: Updates draw only from rows that were there when they became due. Without it
             (real time) they draw from all rows.
+        demonstrations: Earlier data for every batch; None reads those that the settings name.
 
     Attributes:
         progress: What follows the last transition taken.
@@ -62,7 +65,14 @@ class Learner:
         non_finite_states: Training rows whose next state is not finite; each ends an episode.
     """
 
-    def __init__(self, config: TrainConfig, run: str, *, lockstep: bool = True) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        run: str,
+        *,
+        lockstep: bool = True,
+        demonstrations: Demonstrations | None = None,
+    ) -> None:
         self.config = config
         self.run = run
         self.lockstep = lockstep
@@ -78,6 +88,9 @@ class Learner:
         self._imagination = (
             Imagination(config, self.system, self.replay) if Imagination.wanted(config) else None
         )
+        if demonstrations is None and config.demonstration_rows:
+            demonstrations = Demonstrations.read(config, self.system)
+        self._demonstrations = demonstrations
         self.progress = Progress()
         self.updates = 0
         self.version = 1
@@ -195,11 +208,14 @@ class Learner:
         if self.lockstep:
             due_at = np.ceil((self.updates + 1) / self.config.updates_per_transition - 1e-9)
             rows = self.config.batch_size + int(due_at)
-        agent, size = self.config.agent, self.config.batch_size
+        agent = self.config.agent
+        size = self.config.batch_size - self.config.demonstration_rows
         if self._imagination is None:
             batch = self.replay.sample(size, rows, agent.target_steps, agent.discount)
         else:
             batch = self._imagination.sample(self.agent, rows)
+        if self._demonstrations is not None:
+            batch = batch.and_then(self._demonstrations.sample())
         self.agent.update(batch)
         self.updates += 1
 
@@ -262,6 +278,9 @@ class Learner:
         tensors.update({f"replay.{k}": v for k, v in self.replay.state_dict().items()})
         if self._imagination is not None:
             tensors.update({f"model.{k}": v for k, v in self._imagination.state_dict().items()})
+        if self._demonstrations is not None:
+            earlier = self._demonstrations.state_dict()
+            tensors.update({f"demonstrations.{k}": v for k, v in earlier.items()})
         progress = asdict(self.progress)
         for field in ("state", "action"):
             value = progress.pop(field)
@@ -315,7 +334,11 @@ class Learner:
                 f"{path} holds networks only, without replay and counters; give it to "
                 "`deepilc finetune --from`, or resume from latest.safetensors"
             )
-        learner = cls(configuration.resolve(metadata["config"]), metadata["run"], lockstep=lockstep)
+        config = configuration.resolve(metadata["config"])
+        demonstrations = None
+        if config.demonstration_rows:
+            demonstrations = Demonstrations.restore(config, _below("demonstrations.", tensors))
+        learner = cls(config, metadata["run"], lockstep=lockstep, demonstrations=demonstrations)
         if metadata["spec_hash"] != learner.system.spec_hash:
             raise UserError(
                 f"checkpoint {path} was made for another specification of "
@@ -349,15 +372,21 @@ class Learner:
         learner.policy = tensors["policy"].numpy().tobytes()
         return learner
 
-    def start_from(self, path: Path) -> None:
-        """Takes over the networks of a checkpoint, not its replay, optimisers or counters.
+    def start_from(self, path: Path) -> Start:
+        """Takes over networks from a file, not its replay, optimisers or counters.
+
+        Args:
+            path: Checkpoint, or a policy of ours or of others (see `deepilc.initial`).
+
+        Returns:
+            What was taken over, and how well.
 
         Raises:
-            UserError: The checkpoint is of another system, or its networks have other sizes.
+            UserError: It is damaged, of another system, or has other sizes.
         """
-        tensors, _ = checkpoint.load(path, self.system)
-        self.agent.load_networks(_below("agent.", tensors))
+        started = start(self.agent, self.config, self.system, path)
         self.policy = self._export()
+        return started
 
 
 def _below(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

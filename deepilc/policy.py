@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from sims.system import System
 
-__all__ = ["Policy", "choose_action", "read_metadata", "uniform_action"]
+__all__ = ["Policy", "choose_action", "open_session", "read_metadata", "uniform_action"]
 
 _INPUTS = ["observation", "noise"]
 _OUTPUTS = ["action"]
@@ -74,7 +74,7 @@ class Policy:
             content, name = source, name or f"policy {content_hash(source)[:12]}"
         else:
             content, name = _read(Path(source)), name or f"policy {source}"
-        session = _session(content, name)
+        session = open_session(content, name)
         metadata = _metadata(session, name)
         _check(session, metadata, system, name)
         policy = cls(session, content, metadata, system)
@@ -162,7 +162,7 @@ def read_metadata(content: bytes, name: str = "policy") -> dict[str, Any]:
     Raises:
         UserError: It is not a policy artefact.
     """
-    return _metadata(_session(content, name), name)
+    return _metadata(open_session(content, name), name)
 
 
 def uniform_action(system: "System", seed: int, episode: int, step: int) -> np.ndarray:
@@ -180,8 +180,12 @@ def _read(path: Path) -> bytes:
         raise UserError(f"cannot read policy {path}: {reason}; give a .onnx file") from None
 
 
-def _session(content: bytes, name: str) -> "onnxruntime.InferenceSession":
-    """One thread, in order, never spinning: the robot's other processes need the cores."""
+def open_session(content: bytes, name: str) -> "onnxruntime.InferenceSession":
+    """One thread, in order, never spinning: the robot's other processes need the cores.
+
+    Raises:
+        UserError: Not an intact ONNX file.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -4,7 +4,9 @@ One `index_select` per batch fetches all fields; no Python loop touches rows. Me
 has reached yet is not used (the operating system gives pages on first touch).
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -332,6 +334,29 @@ class Replay:
             discount=weight,
         )
 
+    @classmethod
+    def of(
+        cls, state: Mapping[str, torch.Tensor], seed: int, device: str | torch.device = "cpu"
+    ) -> Self:
+        """The rows of a saved replay, to draw from with another seed.
+
+        Args:
+            state: What `state_dict` gave.
+            seed: Seed of the sampling.
+            device: Where rows and batches live.
+        """
+        n, m, capacity = state["sizes"].tolist()
+        added = int(state["added"])
+        if added <= capacity:  # nothing was overwritten: rows that are there need no more space
+            capacity = max(added, 1)
+        replay = cls(n, m, capacity, seed, device)
+        changed = {
+            "sizes": torch.tensor([n, m, capacity]),
+            "generator": replay._generator.get_state(),
+        }
+        replay.load_state_dict({**state, **changed})
+        return replay
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Rows that are filled, their keys, the sampling state and the sizes."""
         filled = min(self._added, self._slots)
@@ -343,7 +368,7 @@ class Replay:
             "sizes": torch.tensor([self.state_size, self.action_size, self.capacity]),
         }
 
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restores what `state_dict` gave; later samples equal those of the saved replay.
 
         Raises:

@@ -47,6 +47,7 @@ A run of deepilc. Everything about it is in this folder.
 
 config.yaml    every setting, resolved; `deepilc train --config config.yaml` repeats the run
 run.json       when, where and how it was started: command, git revision, versions of the packages
+initial.json   only of runs that start from something: what was taken over, how, and how well
 episodes.csv   one line per episode: mode (warm-up, train, eval), return, length, transitions so far
 times.csv      seconds of work until the end of each episode, over all resumptions (in one process)
 metrics.csv    losses, coefficients, entropy and speed against transitions
@@ -287,7 +288,7 @@ class RunFolder:
     def discard_if_unused(self) -> None:
         """Remove the folder if it holds nothing but what `create` wrote."""
         self.close()
-        made = {"README.txt", "run.json", "config.yaml", "checkpoints", "policies"}
+        made = {"README.txt", "run.json", "config.yaml", "initial.json", "checkpoints", "policies"}
         folders = [self.path / "checkpoints", self.path / "policies"]
         entries = list(self.path.iterdir())
         if {entry.name for entry in entries if entry.name[0] != "."} <= made and not any(

@@ -54,6 +54,7 @@ def train(
     initial: Path | None = None,
     resume: bool = False,
     progress: Callable[[Status], None] = lambda status: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Learner:
     """Trains until the plan of `config` is complete, or its patience is at an end.
 
@@ -64,15 +65,16 @@ def train(
     Args:
         config: All settings. On resume those of the checkpoint count.
         run: Folder that receives metrics, policies and checkpoints.
-        initial: Checkpoint whose networks the run starts from (fine-tuning).
+        initial: Checkpoint or policy that the run starts from (see `Learner.start_from`).
         resume: Continue from the newest checkpoint of `run`.
         progress: Called after every block.
+        report: Gets lines about what the run starts from.
 
     Returns:
         The learner at the end of the run.
 
     Raises:
-        UserError: The checkpoint is missing or of another system.
+        UserError: Checkpoint or policy are missing or of another system.
         KeyboardInterrupt: Interrupted, and saved.
     """
     began = time.monotonic()
@@ -84,7 +86,10 @@ def train(
     else:
         learner = Learner(config, run.name)
         if initial is not None:
-            learner.start_from(initial)
+            started = learner.start_from(initial)
+            started.write(run.path)
+            for line in started.lines:
+                report(line)
     system = learner.system
     world = SimulatedWorld(
         system,

@@ -15,6 +15,7 @@ class FlatAdam:
 
     Attributes:
         gradient: Write the derivative of the loss here, then call `step`.
+        learning_rate: Step size.
 
     Args:
         weights: Flat tensor, changed in place.
@@ -24,7 +25,7 @@ class FlatAdam:
     def __init__(self, weights: torch.Tensor, learning_rate: float) -> None:
         self.gradient = torch.zeros_like(weights)
         self._weights = weights
-        self._rate = learning_rate
+        self.learning_rate = learning_rate
         self._state = {
             "step": torch.zeros((), device=weights.device),
             "exp_avg": torch.zeros_like(weights),
@@ -42,7 +43,7 @@ class FlatAdam:
             [state["exp_avg_sq"]],
             [],
             [state["step"]],
-            lr=self._rate,
+            lr=self.learning_rate,
             beta1=BETA_1,
             beta2=BETA_2,
             weight_decay=0.0,

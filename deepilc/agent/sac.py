@@ -125,7 +125,10 @@ class SAC:
 
     @torch.no_grad()
     def update(self, batch: Batch) -> None:
-        """One step on critics, actor, alpha (if adapted), target critics and averaged policy."""
+        """One step on critics, actor, alpha (if adapted), target critics and averaged policy.
+
+        The first `burn_in` updates leave actor, alpha and averaged policy as they are.
+        """
         rows = len(batch)
         if rows != self._rows:
             self._allocate(rows)
@@ -140,9 +143,10 @@ class SAC:
         actor.forward(self._actor)
 
         self._critic_step(batch, next_rows, record)
-        self._actor_step(rows_now, record)
         self._target_flat.lerp_(self._critic_flat, self.config.polyak)
-        self._policy_flat.lerp_(self._actor_flat, self.config.policy_polyak)
+        if self.updates >= self.config.burn_in:
+            self._actor_step(rows_now, record)
+            self._policy_flat.lerp_(self._actor_flat, self.config.policy_polyak)
         self.updates += 1
 
     def _critic_step(self, batch: Batch, next_rows: slice, record: bool) -> None:
@@ -369,6 +373,11 @@ class SAC:
         self._policy_flat.copy_(state["policy"])
         self._critic_flat.copy_(state["critic"])
         self._target_flat.copy_(state["target"])
+
+    def load_actor(self, flat: torch.Tensor) -> None:
+        """Takes over an actor, laid out as `ActorWeights` says, for the averaged policy too."""
+        self._actor_flat.copy_(flat)
+        self._policy_flat.copy_(flat)
 
     def _optimisers(self) -> list[tuple[str, FlatAdam]]:
         return [

@@ -43,6 +43,10 @@ class TrainingProgress:
         self._flush()
         self._bar.stop()
 
+    def line(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(text, markup=False, soft_wrap=True)
+
     def __call__(self, status: "Status") -> None:
         """Show a status."""
         episode = status.episode

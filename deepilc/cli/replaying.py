@@ -108,7 +108,7 @@ def replay(
 
         deepilc replay --resume runs/offline
     """
-    from deepilc.cli.training import checkpoint_of
+    from deepilc.cli.sources import checkpoint
 
     if resume is not None:
         if bags or updates is not None or source is not None or config or set_ or out or check:
@@ -118,7 +118,7 @@ def replay(
     if not bags:
         raise UserError("give at least one bag, or --resume RUN")
     settings = _settings(bags, system or _system_in(profile), preset, seed, device, config, set_)
-    initial = None if source is None else checkpoint_of(source)
+    initial = None if source is None else checkpoint(source)
     dataset = _load(bags, _system_of(settings), profile)
     settings = settings.model_copy(update={"transitions": len(dataset)})
     if check:

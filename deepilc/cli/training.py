@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from deepilc.cli import options
+from deepilc.cli import options, sources
 from deepilc.cli.text import add_command
 from deepilc.errors import EXIT_INTERRUPTED, UserError
 from sims import parameter_file
@@ -112,11 +112,23 @@ def pretrain(
 
 def finetune(
     source: Source = None,
+    init_policy: Annotated[
+        Path | None,
+        typer.Option(
+            "--init-policy",
+            metavar="FILE",
+            help="Policy to start from instead, with new critics: an .onnx file, a .zip of "
+            "Stable-Baselines3 (SAC, TD3, PPO) or a .pt of rsl_rl. Those that are not ours are "
+            "imitated first, in the nominal model.",
+            show_default=False,
+        ),
+    ] = None,
     system: Annotated[
         str | None,
         typer.Option(
             "--system",
-            help="FILE.py:NAME of your own system, if its file has moved. Default: the source's.",
+            help="System that the policy of --init-policy acts on; with --from, FILE.py:NAME of "
+            "your own system, if its file has moved. Default: the source's.",
             rich_help_panel=options.SETTING_PANEL,
             show_default=False,
         ),
@@ -135,24 +147,36 @@ def finetune(
 
     Networks come from the source; replay, optimisers and counters start anew. The source's
     algorithm settings hold, and a nominal model that was chosen for it, unless you change them.
+    A policy alone (--init-policy) acts unchanged while new critics learn (agent.burn_in).
 
     For example:
 
         deepilc finetune --from runs/pre --transitions 2000
 
         deepilc finetune --from runs/pre --set updates_per_transition=4
+
+        deepilc finetune --init-policy sb3_sac.zip --system rexquadrotor
     """
     given = _given(system, parameters, transitions, seed, device)
     if resume is not None:
         _refuse_settings(given, preset, config, set_, out)
-        if source is not None:
-            raise UserError("--from and --resume exclude each other; give one of them")
+        if source is not None or init_policy is not None:
+            other = "--from" if source is not None else "--init-policy"
+            raise UserError(f"{other} and --resume exclude each other; give one of them")
         _resume(resume)
         return
+    if init_policy is not None:
+        if source is not None:
+            raise UserError("--from and --init-policy exclude each other; give one of them")
+        base = sources.settings_for_policy(init_policy, preset, system)
+        _start("finetune", given, preset, config, set_, out, base=base, initial=init_policy)
+        return
     if source is None:
-        raise UserError("finetune needs --from RUN (what to start from) or --resume RUN")
-    checkpoint = checkpoint_of(source)
-    base = _settings_of(checkpoint, preset, system)
+        raise UserError(
+            "finetune needs --from RUN or --init-policy FILE (what to start from) or --resume RUN"
+        )
+    checkpoint = sources.checkpoint(source)
+    base = sources.settings_of(checkpoint, preset, system)
     _start("finetune", given, preset, config, set_, out, base=base, initial=checkpoint)
 
 
@@ -301,7 +325,14 @@ def _run(config: "TrainConfig", run: "RunFolder", *, initial: Path | None, resum
             from deepilc.train import train as train_
 
             with run:
-                learner = train_(config, run, initial=initial, resume=resume, progress=progress)
+                learner = train_(
+                    config,
+                    run,
+                    initial=initial,
+                    resume=resume,
+                    progress=progress,
+                    report=progress.line,
+                )
         except KeyboardInterrupt:
             progress.stop()
             typer.echo(f"interrupted and saved; go on with: deepilc train --resume {run.path}")
@@ -333,31 +364,3 @@ def _summary(run: "RunFolder") -> None:
                 f"{curve.transitions[-1]:g} transitions; see {run.path / 'learning_curve.png'}"
             )
     typer.echo(f"policy: {run.policy}")
-
-
-def checkpoint_of(source: Path) -> Path:
-    """The checkpoint that a run folder or a file name stands for."""
-    from deepilc.run import RunFolder
-
-    if not source.exists():
-        raise UserError(f"nothing at {source}; give a run folder or a .safetensors checkpoint")
-    return RunFolder.resume(source).networks if source.is_dir() else source
-
-
-def _settings_of(checkpoint: Path, preset: str | None, system: str | None) -> dict[str, Any]:
-    """Settings that a fine-tuning run takes over from its source, of which the system may move."""
-    from deepilc import checkpoint as checkpoints
-    from deepilc.config import finetuning
-    from sims import registry
-
-    _, metadata = checkpoints.load(checkpoint)
-    config = dict(metadata.get("config") or {})
-    # the configuration says where a user's own system lies
-    name = system or config.get("system", metadata["system"])
-    checkpoints.check_system(checkpoint, metadata, registry.get(name))
-    base: dict[str, Any] = {"system": name, **finetuning(preset)}
-    base |= {key: config[key] for key in ("nominal", "jacobian") if config.get(key) is not None}
-    if preset is None and "agent" in config:
-        # online there is somebody to try out what the critics think
-        base["agent"] = {k: v for k, v in config["agent"].items() if k != "behaviour_weight"}
-    return base

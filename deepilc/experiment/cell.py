@@ -19,7 +19,14 @@ __all__ = ["FOLDER", "NEUTRAL", "Cell", "Stage", "Trainer"]
 FOLDER = paths.CONFIG / "experiments"
 """Parameter files that come with deepilc; a cell names them without their folder."""
 
-NEUTRAL: Mapping[str, Any] = MappingProxyType({})
+NEUTRAL: Mapping[str, Any] = MappingProxyType(
+    {
+        "agent.burn_in": 0,
+        "agent.behaviour_weight": 0.0,
+        "demonstrations": None,
+        "demonstration_share": 0.5,
+    }
+)
 """Settings that came after the first experiments, each with the value at which a run is what it was
 before the setting existed. They stay out of the digest at that value, so that a new setting does
 not make finished runs count as missing; a changed default still does."""
@@ -124,7 +131,9 @@ class Cell:
         content: dict[str, Any] = {
             key: value
             for key, value in settings.items()
-            if key not in IRRELEVANT and (key not in NEUTRAL or NEUTRAL[key] != value)
+            if key not in IRRELEVANT
+            and not key.startswith("imitation.")  # no cell starts from a policy from elsewhere
+            and (key not in NEUTRAL or NEUTRAL[key] != value)
         }
         content["trainer"] = self.trainer
         content["world"] = system.model_hash(config.parameters)

@@ -84,7 +84,9 @@ class Imagination:
     # --- batches ----------------------------------------------------------------------------
 
     def sample(self, agent: "SAC", size: int | None) -> Batch:
-        """A batch for one update; fits the residual and renews the rollouts if they are due.
+        """A batch for one update, but for the rows that come from demonstrations.
+
+        Fits the residual and renews the rollouts if they are due.
 
         Args:
             agent: Whose policy acts in rollouts.
@@ -99,7 +101,7 @@ class Imagination:
         synthetic = self._synthetic_rows(agent, size)
         corrects = run.agent.value_gradient and (settings.residual or settings.gate > 0.0)
         batch = self._replay.sample(
-            run.batch_size - synthetic,
+            run.batch_size - run.demonstration_rows - synthetic,
             size,
             run.agent.target_steps,
             run.agent.discount,
@@ -116,7 +118,7 @@ class Imagination:
             return 0
         if _due(size, self._refreshed_at, settings.rollout_interval):
             self._refresh(agent, size)
-        return round(settings.synthetic_share * self._run.batch_size) if self._synthetic else 0
+        return self._run.synthetic_rows if self._synthetic else 0
 
     def _learn_of(self, size: int) -> None:
         """Has the nominal model predict the rows below `size` that it has not predicted yet."""

@@ -5,22 +5,25 @@ It takes the fields of the status messages as plain mappings (names and units: `
 """
 
 import math
+import sys
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from rich.columns import Columns
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Monitor"]
+__all__ = ["Monitor", "Screen"]
 
 SILENT = 2.0
 """Seconds without a word from a node until the view says so; it speaks twice a second."""
 RETURNS_SHOWN = 40
+REFRESH_PERIOD = 0.25  # s, on a terminal
 
 STATES = ("idle", "armed", "running", "safe stop", "finished", "resetting")
 STATE_STYLES = ("yellow", "yellow", "bold green", "bold white on red", "bold blue", "yellow")
@@ -164,6 +167,46 @@ class Monitor:
         for name, text, level in self._node_rows(now):
             table.add_row(name, Text(level, style=LEVEL_STYLES[LEVELS.index(level)]), text)
         return table
+
+
+class Screen:
+    """Shows a view: on a terminal the whole of it in place, elsewhere a line now and then.
+
+    Args:
+        view: What to show.
+        line_period: Seconds between lines where the output is no terminal.
+    """
+
+    def __init__(self, view: Monitor, line_period: float) -> None:
+        self._view = view
+        self._console = Console()
+        self._live: Live | None = None
+        self._period = line_period
+        self._shown = -math.inf
+
+    def open(self) -> None:
+        """Takes over the terminal, if there is one."""
+        if self._console.is_terminal:
+            self._period = REFRESH_PERIOD
+            self._live = Live(console=self._console, auto_refresh=False, screen=True)
+            self._live.start()
+
+    def show(self, now: float) -> None:
+        """Draws if it is time to."""
+        if now - self._shown < self._period:
+            return
+        self._shown = now
+        if self._live is not None:
+            self._live.update(self._view.render(now), refresh=True)
+        else:
+            sys.stdout.write(self._view.line(now) + "\n")
+            sys.stdout.flush()
+
+    def close(self, now: float) -> None:
+        """Gives the terminal back and leaves the last picture there."""
+        if self._live is not None:
+            self._live.stop()
+            self._console.print(self._view.render(now))
 
 
 def _episodes(b: Fields) -> list[tuple[str, str, bool]]:

@@ -1,6 +1,7 @@
 """The agent as a whole: passes, acting, saving, and learning on a problem it must solve."""
 
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -286,3 +287,32 @@ def test_value_gradients_find_the_optimal_controller_with_fewer_updates():
     with_gradients, without = train(True), train(False)
     assert with_gradients < 0.35  # actions range over 4
     assert with_gradients < 0.6 * without
+
+
+def test_during_the_burn_in_only_the_critics_learn(system, make_batch):
+    settings = AgentConfig(**SMALL, burn_in=3, automatic_alpha=True)
+    agent = SAC(system, settings, seed=3)
+    states = [agent.state_dict()]
+    for seed in range(5):
+        agent.update(single(make_batch(seed)))
+        states.append(agent.state_dict())
+    kept = ("actor", "policy", "alpha", "actor_adam.step", "actor_adam.exp_avg")
+    for before, after in pairwise(states[:4]):
+        assert all(torch.equal(before[name], after[name]) for name in kept)
+        assert not torch.equal(before["critic"], after["critic"])
+        assert not torch.equal(before["target"], after["target"])
+    for before, after in pairwise(states[3:]):
+        assert not any(torch.equal(before[name], after[name]) for name in kept)
+
+
+def test_a_burn_in_that_is_interrupted_goes_on_bit_equal(system, make_batch):
+    settings = AgentConfig(**SMALL, burn_in=4)
+    whole, first = (SAC(system, settings, seed=3) for _ in range(2))
+    resumed = SAC(system, settings, seed=9)
+    for seed in range(6):
+        whole.update(single(make_batch(seed)))
+        (first if seed < 2 else resumed).update(single(make_batch(seed)))
+        if seed == 1:
+            resumed.load_state_dict(first.state_dict())
+    ours, theirs = whole.state_dict(), resumed.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours if "metrics" not in name)

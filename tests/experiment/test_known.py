@@ -9,9 +9,12 @@ import pytest
 from deepilc.errors import UserError
 from deepilc.experiment.join import join
 from deepilc.experiment.known import adopt
+from deepilc.experiment.matrices import Request, cells_of
 from deepilc.experiment.store import Store
 from deepilc.table import read_rows
 from tests.experiment.small import VG, finish
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 
 OTHER = replace(VG, seed=4)
 
@@ -64,3 +67,14 @@ def test_curves_that_lack_a_run_are_refused_before_anything_is_taken(tmp_path: P
     with pytest.raises(UserError, match=r"lacks the run .*-4-"):
         adopt(here, folder)
     assert not here.finished(VG)
+
+
+def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_today() -> None:
+    """A new setting that changes names belongs into NEUTRAL; a new default makes results old."""
+    content = json.loads((RESULTS / "scratch" / "experiment.json").read_text())
+    kept = {cell["name"] for cell in content["cells"]}
+    systems = list(dict.fromkeys(cell["system"] for cell in content["cells"]))
+    for system in systems:
+        (budget,) = {cell["budget"] for cell in content["cells"] if cell["system"] == system}
+        names = {cell.name for cell in cells_of("scratch", Request([system], budget=budget))}
+        assert {name for name in kept if name.startswith(f"{system}-")} <= names

@@ -10,7 +10,10 @@ import torch
 import yaml
 
 from deepilc import checkpoint
+from deepilc import config as configuration
+from deepilc.run import RunFolder
 from deepilc.table import read_rows
+from deepilc.train import train
 from deepilc_msgs.msg import BridgeStatus
 from deepilc_ros.qos import LATCHED
 
@@ -35,8 +38,21 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="module")
-def settings(small: dict[str, Any]) -> dict[str, Any]:
-    return {**small, **SETTINGS}
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Demonstrations: a run of random actions, with Jacobians."""
+    random = {"transitions": 100, "warmup_transitions": 100, "updates_per_transition": 0.0}
+    config = configuration.resolve({**random, "evaluation_episodes": 0, "seed": 9})
+    run = RunFolder.create(tmp_path_factory.mktemp("earlier") / "run")
+    train(config, run)
+    run.close()
+    return run.path
+
+
+@pytest.fixture(scope="module")
+def settings(small: dict[str, Any], earlier: Path) -> dict[str, Any]:
+    agent = {**small["agent"], "burn_in": 100}
+    demonstrations = {"demonstrations": str(earlier), "demonstration_share": 0.25}
+    return {**small, **SETTINGS, **demonstrations, "agent": agent}
 
 
 @pytest.fixture(scope="module")

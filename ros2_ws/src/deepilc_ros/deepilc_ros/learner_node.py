@@ -30,7 +30,12 @@ from deepilc_ros.timers import steady_timer
 SETTINGS = (
     RUN,
     PACING,
-    Setting("initial", "", "Checkpoint whose networks a new run starts from; empty: random ones."),
+    Setting(
+        "initial",
+        "",
+        "What a new run starts from: a checkpoint, or a policy (ONNX, a Stable-Baselines3 .zip, an "
+        "rsl_rl .pt), which is imitated unless it is ours; empty: random networks.",
+    ),
     Setting(
         "jacobian_timeout",
         5.0,

@@ -65,7 +65,7 @@ def open_learner(
     Args:
         config: Settings of the run.
         path: Run folder; made if it is not there.
-        initial: Checkpoint whose networks a new run starts from.
+        initial: Checkpoint or policy that a new run starts from (see `Learner.start_from`).
         lockstep: See `Learner`.
 
     Raises:
@@ -77,7 +77,9 @@ def open_learner(
     if not folder.has_checkpoint:
         learner = Learner(config, folder.name, lockstep=lockstep)
         if initial is not None:
-            learner.start_from(initial)
+            started = learner.start_from(initial)
+            started.write(folder.path)
+            print(*started.lines, sep="\n", flush=True)  # to the node's log
         folder.rewind(0, 0)
         return learner, folder
     learner = Learner.resume(folder.checkpoint, lockstep=lockstep)

@@ -1,15 +1,12 @@
 """Shows a running stack in the terminal; it only listens."""
 
-import sys
 import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
-from rich.console import Console
-from rich.live import Live
 
-from deepilc.view.monitor import Monitor
+from deepilc.view.monitor import Monitor, Screen
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus
 from deepilc_ros import parameters, process
 from deepilc_ros.parameters import Setting
@@ -25,7 +22,6 @@ SETTINGS = (
         high=3600.0,
     ),
 )
-REFRESH = 4.0  # 1/s
 
 
 class MonitorNode(Node):
@@ -41,9 +37,8 @@ class MonitorNode(Node):
         self.create_subscription(BridgeStatus, "bridge_status", self._on_bridge, LATCHED)
         self.create_subscription(LearnerStatus, "learner_status", self._on_learner, LATCHED)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
-        self._console = Console()
-        self._live: Live | None = None
-        self._began = self._shown = time.monotonic()
+        self._screen = Screen(self.view, self._values["line_period"])
+        self._began = time.monotonic()
 
     # --- process ----------------------------------------------------------------------------
 
@@ -54,28 +49,15 @@ class MonitorNode(Node):
 
     def start(self) -> None:
         """Takes over the terminal, if there is one."""
-        if self._console.is_terminal:
-            self._live = Live(console=self._console, auto_refresh=False, screen=True)
-            self._live.start()
+        self._screen.open()
 
     def after_events(self) -> None:
         """Draws what is new."""
-        now = time.monotonic()
-        period = 1.0 / REFRESH if self._live is not None else self._values["line_period"]
-        if now - self._shown < period:
-            return
-        self._shown = now
-        if self._live is not None:
-            self._live.update(self.view.render(now), refresh=True)
-        else:
-            sys.stdout.write(self.view.line(now) + "\n")
-            sys.stdout.flush()
+        self._screen.show(time.monotonic())
 
     def close(self) -> None:
-        """Gives the terminal back and leaves the last picture there."""
-        if self._live is not None:
-            self._live.stop()
-            self._console.print(self.view.render(time.monotonic()))
+        """Gives the terminal back."""
+        self._screen.close(time.monotonic())
 
     # --- in ---------------------------------------------------------------------------------
 

@@ -1,0 +1,58 @@
+"""What fine-tuning starts from, and the settings that come with it."""
+
+from pathlib import Path
+from typing import Any
+
+from deepilc.errors import UserError
+
+
+def checkpoint(source: Path) -> Path:
+    """The checkpoint that a run folder or a file name stands for."""
+    from deepilc.run import RunFolder
+
+    if not source.exists():
+        raise UserError(f"nothing at {source}; give a run folder or a .safetensors checkpoint")
+    return RunFolder.resume(source).networks if source.is_dir() else source
+
+
+def settings_of(source: Path, preset: str | None, system: str | None) -> dict[str, Any]:
+    """Settings that a fine-tuning run takes over from its source, of which the system may move."""
+    from deepilc import checkpoint as checkpoints
+    from deepilc.config import finetuning
+    from sims import registry
+
+    _, metadata = checkpoints.load(source)
+    config = dict(metadata.get("config") or {})
+    # the configuration says where a user's own system lies
+    name = system or config.get("system", metadata["system"])
+    checkpoints.check_system(source, metadata, registry.get(name))
+    base: dict[str, Any] = {"system": name, **finetuning(preset)}
+    base |= {key: config[key] for key in ("nominal", "jacobian") if config.get(key) is not None}
+    if preset is None and "agent" in config:
+        # whatever critics of the source waited for, they have learned it; and online there is
+        # somebody to try out what the critics think, so the data's own actions hold nobody back
+        base["agent"] = {**config["agent"], "burn_in": 0, "behaviour_weight": 0.0}
+    return base
+
+
+def settings_for_policy(path: Path, preset: str | None, system: str | None) -> dict[str, Any]:
+    """Settings with which a run starts from a policy alone; the system is ours to find or given."""
+    from deepilc.config import BURN_IN, finetuning
+
+    if not path.is_file():
+        raise UserError(
+            f"no policy file at {path}; give a file, or a run folder or checkpoint with --from"
+        )
+    if path.suffix == ".safetensors":
+        raise UserError(f"{path} is a checkpoint; give it with --from, which keeps its critics")
+    if system is None:
+        if path.suffix != ".onnx":
+            raise UserError(f"--init-policy {path} needs --system NAME (what it acts on)")
+        from deepilc.initial.onnx_policy import is_ours
+        from deepilc.policy import read_metadata
+
+        content, name = path.read_bytes(), f"policy {path}"
+        if not is_ours(content, name):
+            raise UserError(f"--init-policy {path} needs --system NAME (what it acts on)")
+        system = str(read_metadata(content, name).get("system"))
+    return {"system": system, **finetuning(preset), "agent": {"burn_in": BURN_IN}}
