@@ -15,7 +15,7 @@ from deepilc.errors import UserError
 from deepilc.robot import fit, rotations
 from deepilc.robot.fields import MALFORMED, FieldError, getter, put, put_numbers
 from deepilc.robot.mapping import UNITS, Attitude, Numbers, Vector, each
-from deepilc.robot.profile import Command, Profile, Stamp
+from deepilc.robot.profile import Command, Profile, Source, Stamp
 from deepilc.robot.source import Part, SourceState
 from deepilc.robot.takeover import TakeoverState
 from sims.system import System
@@ -113,7 +113,8 @@ class RobotInterface:
         if profile.takeover is not None:
             self._takeover = TakeoverState(profile.takeover, system)
             over = profile.takeover
-            subscriptions.append(Subscription(over.topic, over.type, "reliable"))
+            # best effort: an operator must be heard whatever the publisher's QoS is
+            subscriptions.append(Subscription(over.topic, over.type, "sensor"))
         self.subscriptions = tuple(subscriptions)
         self.publications = tuple(Publication(t, c.type) for t, c in profile.commands.items())
         self._previous: np.ndarray | None = None  # attitude of the reading before
@@ -219,7 +220,7 @@ class RobotInterface:
     def origin(self) -> dict[str, tuple[str, str]]:
         """State name to the topic and field that it comes from, as `position[pole]`."""
         return {
-            name: (topic, part.entry.field + _element(part.entry, i))
+            name: (topic, part.entry.field + _element(part.entry, i, source.spec))
             for topic, source in self._sources.items()
             for part in source.parts
             for i, name in enumerate(part.entry.states)
@@ -316,10 +317,11 @@ class RobotInterface:
             _put_stamp(message, command.stamp, clock)
 
 
-def _element(entry: Numbers | Vector | Attitude, i: int) -> str:
-    """Which part of a field the i-th state is."""
+def _element(entry: Numbers | Vector | Attitude, i: int, source: Source) -> str:
+    """Which part of a field the i-th state is; nothing where it is made of several."""
     if isinstance(entry, Vector):
-        return "" if entry.into not in (None, entry.frame) else f".{'xyz'[i]}"
+        turned = source.world == "NED" if entry.frame == "world" else source.body == "FRD"
+        return "" if turned or entry.into not in (None, entry.frame) else f".{'xyz'[i]}"
     if isinstance(entry, Attitude):
         return ""
     if entry.joints is not None:

@@ -315,8 +315,9 @@ def schema() -> str:
 
 
 def _explain(error: ValidationError) -> str:
-    """The first mistake: where, what, which value."""
-    first = error.errors()[0]
+    """One mistake: where, what, which value."""
+    errors = error.errors()  # of a misspelt key that is also missing, the spelling is the mistake
+    first = next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
     where = ".".join(str(part) for part in first["loc"]) or "profile"
     text = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

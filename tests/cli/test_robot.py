@@ -40,10 +40,10 @@ def test_a_mistake_in_a_profile_is_one_line_and_exit_code_2(
 ) -> None:
     text = profiles.find("quadrotor_odometry").read_text()
     file = tmp_path / "mine.yaml"
-    file.write_text(text.replace("rate: 100.0", "rates: 100.0"))
+    file.write_text(text.replace("max_age: 0.1", "max_agee: 0.1"))
     assert run(["robot", "check", str(file)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert "sources.odom.rates: there is no such key; did you mean 'rate'?" in said
+    assert "sources.odom.max_agee: there is no such key; did you mean 'max_age'?" in said
     assert run(["robot", "check", "nothing"]) == 2
     assert "no profile is named 'nothing'" in capsys.readouterr().err

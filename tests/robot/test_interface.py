@@ -42,7 +42,7 @@ def test_topics_of_the_profile_and_its_takeover() -> None:
     robot = interface()
     assert robot.subscriptions == (
         Subscription("odom", "nav_msgs/msg/Odometry", "sensor"),
-        Subscription("joy", "sensor_msgs/msg/Joy", "reliable"),
+        Subscription("joy", "sensor_msgs/msg/Joy", "sensor"),
     )
     motors = Publication("rotor_controller/commands", "std_msgs/msg/Float64MultiArray")
     assert robot.publications == (motors,)

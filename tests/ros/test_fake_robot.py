@@ -112,20 +112,25 @@ def change(probe: Any, **values: float | bool) -> None:
 
 
 def test_it_flies_and_its_true_state_is_read_back(nodes: Any, probe: Any) -> None:
-    nodes.start("fake_robot", profile="quadrotor_odometry", noise=0.0, seed=4)
+    # in slow motion, so that the controller of a test on a busy machine is quick enough
+    slowly = {"real_time_factor": 0.25, "noise": 0.0}
+    nodes.start("fake_robot", profile="quadrotor_odometry", seed=4, **slowly)
     pilot = Pilot(probe, "quadrotor_odometry")
     start = pilot.usable().state
-    begin = time.monotonic()
-    while time.monotonic() - begin < 4.0:
-        pilot.act(hover(pilot.reading().state))
-        probe.spin(0.01)
+    assert np.linalg.norm(start[3:6]) > 0.2  # 45 degrees
+
+    def level() -> bool:
+        state = pilot.reading().state
+        pilot.act(hover(state))
+        still = np.abs(state[9:12]).max() < 0.3
+        return still and np.linalg.norm(state[3:6]) < 0.05 and len(pilot.states) > 100
+
+    probe.until(level, "level flight")
     reading = pilot.reading()
     assert reading.problems == ()
-    assert pilot.compared() > 100
+    assert pilot.compared() > 80
     assert pilot.truth[-1].data[1] == 0.0  # not held any more
     assert np.abs(reading.state[:3] - start[:3]).max() > 0.1
-    assert np.linalg.norm(start[3:6]) > 0.2 > np.linalg.norm(reading.state[3:6])  # level by now
-    np.testing.assert_allclose(reading.state[9:12], 0.0, atol=0.5)
 
     answer = probe.call(Trigger, "fake_robot/reset")
     assert answer.success and "until a command comes" in answer.message
