@@ -105,3 +105,15 @@ def test_an_argument_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "argv", ["ros2", "launch", "deepilc_ros", file.name, "sede:=3"])
     with pytest.raises(UserError, match="'sede'; did you mean 'seed'"):
         perform.execute(context)
+
+
+def test_a_profile_reaches_the_bridge_and_the_robot_that_is_not_real(
+    arguments: dict[str, str], tmp_path: Path
+) -> None:
+    changes = {"stack": "quadrotor_rehearsal", "profile": "quadrotor_odometry"}
+    launching.actions({**arguments, **changes})
+    written = stack.load(tmp_path / "run" / "stack.yaml")
+    for name in ("bridge", "fake_robot"):
+        assert written.nodes[name].parameters["profile"] == "quadrotor_odometry"
+    with pytest.raises(UserError, match="has no robot"):
+        launching.actions({**arguments, "profile": "mine.yaml"})
