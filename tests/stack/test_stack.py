@@ -196,3 +196,12 @@ def test_every_stack_has_a_launch_file_and_the_other_way_round() -> None:
 def test_a_gymnasium_task_is_a_setting_of_the_gym_stack() -> None:
     loaded = stack.load("gym_sim", ["train.system=gym:InvertedPendulum-v5"])
     assert loaded.train.system == "gym:InvertedPendulum-v5"
+
+
+def test_every_stack_that_drives_something_records_it_and_goes_on_without() -> None:
+    for name in paths.stack_names():
+        nodes = stack.load(name).nodes
+        drives = any(node.executable == "bridge_node" for node in nodes.values())
+        recorders = [node for node in nodes.values() if node.executable == "recorder"]
+        assert len(recorders) == drives, name
+        assert all(node.respawn and not node.required for node in recorders)
