@@ -215,3 +215,12 @@ def test_a_node_that_knows_nothing_of_runs_gets_its_own_parameters_only(tmp_path
     loaded = stack.load(write(tmp_path, nodes={"robot": node, "bridge": NODE}))
     assert loaded.node_parameters("robot", tmp_path) == {"noise": 0.1, "use_sim_time": False}
     assert "seed" in loaded.node_parameters("bridge", tmp_path)
+
+
+def test_every_stack_that_drives_something_records_it_and_goes_on_without() -> None:
+    for name in paths.stack_names():
+        nodes = stack.load(name).nodes
+        drives = any(node.executable in ("bridge_node", "robot_bridge") for node in nodes.values())
+        recorders = [node for node in nodes.values() if node.executable == "recorder"]
+        assert len(recorders) == drives, name
+        assert all(node.respawn and not node.required for node in recorders)
