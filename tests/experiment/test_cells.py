@@ -97,6 +97,21 @@ def test_a_setting_that_came_later_is_ignored_at_its_neutral_value_only(
     assert len({before, digest(50), digest(40)}) == 3
 
 
+@pytest.mark.parametrize(
+    ("setting", "neutral", "other"),
+    [
+        ("agent.burn_in", 0, 10),
+        ("demonstrations", None, "runs/x"),
+        ("demonstration_share", 0.5, 0.25),
+    ],
+)
+def test_a_setting_that_came_later_changes_a_name_only_where_it_is_used(
+    setting: str, neutral: object, other: object
+) -> None:
+    assert replace(VG, overrides=(*VG.overrides, (setting, neutral))).name == VG.name
+    assert replace(VG, overrides=(*VG.overrides, (setting, other))).name != VG.name
+
+
 def test_a_cell_survives_json() -> None:
     again = Cell.from_fields(json.loads(json.dumps(FINE.fields)))
     assert again == FINE
