@@ -161,7 +161,8 @@ def test_next_state_of_a_terminated_row_has_no_effect_on_the_critics(system, mak
     batch = make_batch(1, terminated=0.4, valid=1.1)
     before = moved(system, batch)
     batch.next_state[batch.terminated == 1] += 5.0
-    assert torch.equal(moved(system, batch), before)
+    # the rows of each critic are multiplied together, and their number decides the last bits
+    torch.testing.assert_close(moved(system, batch), before, rtol=1e-12, atol=1e-12)
 
 
 def test_rows_without_jacobian_train_as_plain_sac(system, make_batch):
