@@ -182,7 +182,7 @@ def _unpacked(content: bytes) -> bytes:
     _, _, size, checksum = _CHUNK_HEAD.unpack_from(content)
     compression, at = _string(content, _CHUNK_HEAD.size)
     (packed,) = struct.unpack_from("<Q", content, at)
-    data = _decompressed(compression, content[at + 8 : at + 8 + packed])
+    data = _decompressed(compression, content[at + 8 : at + 8 + packed], size)
     if len(data) != size or (checksum and crc32(data) != checksum):
         raise ValueError("size or checksum differs")
     return data
@@ -197,18 +197,15 @@ def _string(content: bytes, at: int) -> tuple[str, int]:
     return content[at + 4 : end].decode(), end
 
 
-def _decompressed(compression: str, data: bytes) -> bytes:
+def _decompressed(compression: str, data: bytes, size: int) -> bytes:
+    """Raises ValueError where the compression is unknown or the data is damaged."""
     if compression == "":
         return data
-    if compression == "lz4":
-        import lz4.frame  # type: ignore[import-untyped]  # comes with rosbags
+    from rosbags.rosbag2.storage_mcap import DECOMPRESSORS
 
-        return bytes(lz4.frame.decompress(data))
-    if compression == "zstd":
-        from backports import zstd  # comes with rosbags
-
-        try:
-            return bytes(zstd.decompress(data))
-        except zstd.ZstdError as error:
-            raise ValueError(str(error)) from None
-    raise ValueError(f"compression {compression!r} is unknown")
+    if compression not in DECOMPRESSORS:
+        raise ValueError(f"compression {compression!r} is unknown")
+    try:
+        return bytes(DECOMPRESSORS[compression](data, size))
+    except Exception as error:  # lz4 and zstd have errors of their own
+        raise ValueError(str(error)) from None

@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,7 @@ class _Sampler:
     def __init__(self, profile: Profile, system: System, found: Found) -> None:
         self._profile, self._system, self._found = profile, system, found
         self._columns = _Columns()
-        self._stores: dict[Channel, Any] = {}
+        self._stores: dict[str, Any] = {}
         self._names: dict[str, str | None] = {}
         self._seen: set[str] = set()
         self._number = 0
@@ -185,12 +186,18 @@ class _Sampler:
             self._command(topic, message, at)
 
     def _decoded(self, channel: Channel, data: bytes) -> Any:
-        if channel not in self._stores:
-            store = get_typestore(Stores.ROS2_JAZZY)
-            types = types_of(channel)
-            store.register({name: t for name, t in types.items() if name not in store.fielddefs})
-            self._stores[channel] = store
-        return self._stores[channel].deserialize_cdr(data, channel.type)
+        name = channel.type
+        if name not in self._stores:
+            store = _ros2()
+            if name not in store.fielddefs:
+                store = get_typestore(Stores.ROS2_JAZZY)
+                types = types_of(channel)
+                new = {
+                    kind: fields for kind, fields in types.items() if kind not in store.fielddefs
+                }
+                store.register(new)
+            self._stores[name] = store
+        return self._stores[name].deserialize_cdr(data, name)
 
     # --- periods ----------------------------------------------------------------------------
 
@@ -314,6 +321,12 @@ class _Sampler:
             dt=np.array(columns.dt, np.float32),
             robot=robot,
         )
+
+
+@cache
+def _ros2() -> Any:
+    """The types of ROS 2 itself, with the decoders that were made for them."""
+    return get_typestore(Stores.ROS2_JAZZY)
 
 
 def _kind(problem: str) -> str:

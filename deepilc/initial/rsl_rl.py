@@ -1,8 +1,9 @@
 """Policies in checkpoints of rsl_rl (`model_N.pt`), read without unpickling.
 
-Three layouts are known, from the sources of these versions of `rsl-rl-lib`:
+Four layouts are known, from the sources of these versions of `rsl-rl-lib`:
 
 - 5.x: `actor_state_dict` with `mlp.N.*`, `obs_normalizer.*`, `distribution.*`
+- 4.x: the same with `std` or `log_std` instead of `distribution.*`
 - 3.x: `model_state_dict` with `actor.N.*`, `actor_obs_normalizer.*`, `std` or `log_std`
 - 2.x: `model_state_dict` with `actor.N.*`; `obs_norm_state_dict`
 
@@ -40,7 +41,7 @@ def read(content: bytes, settings: ImitationConfig, name: str) -> Network:
     saved = load_tensors(content, name)
     if "actor_state_dict" in saved:
         tensors = tensors_of(saved["actor_state_dict"], name)
-        prefix, normaliser, rest = "mlp", "obs_normalizer", ["distribution"]
+        prefix, normaliser, rest = "mlp", "obs_normalizer", ["distribution", "std", "log_std"]
         norm = _below(normaliser, tensors)
     elif "model_state_dict" in saved:
         tensors = tensors_of(saved["model_state_dict"], name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,12 @@ def record_with_rosbags(
         for index, message in enumerate(messages):
             writer.write(connection, 10**9 + index, message)
     return path
+
+
+def endless(transitions: list[Transition]) -> Iterator[bytes]:
+    """The same transitions over and over, numbered on, serialized."""
+    for number in count():
+        yield serialized(replace(transitions[number % len(transitions)], number=number))
 
 
 def all_serialized(transitions: Iterable[Transition], **more: Any) -> Iterator[bytes]:

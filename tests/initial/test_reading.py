@@ -33,7 +33,7 @@ def states(count: int = 32) -> np.ndarray:
 # --- rsl_rl -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("version", ["2.3.3", "3.3.0", "5.5.1"])
+@pytest.mark.parametrize("version", ["2.3.3", "3.3.0", "4.0.0", "5.5.1"])
 def test_a_checkpoint_of_rsl_rl_acts_as_its_own_inference_policy(version: str) -> None:
     network = rsl_rl.read((HERE / "rsl_rl" / f"{version}.pt").read_bytes(), ASIS, version)
     expected = np.load(HERE / "rsl_rl" / f"{version}.npz")

@@ -1,5 +1,6 @@
 """The rehearsal of a deployment: real processes, a robot that is not real, faults on purpose."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -235,3 +236,24 @@ def test_a_second_commander_keeps_the_bridge_from_arming(rehearsal: Rehearsal) -
 
     probe.until(refused, "the refusal")
     assert rehearsal.status[-1].state == BridgeStatus.IDLE
+
+
+def test_a_learner_that_is_done_stays_where_a_robot_needs_its_bridge(
+    nodes: Any, probe: Any, small: dict[str, Any], tmp_path: Path
+) -> None:
+    learner = probe.listen(LearnerStatus, "learner_status", LATCHED)
+    nodes.parameters = {
+        **small, "run": str(tmp_path / "run"), "system": "rexquadrotor+delay1",
+        "pacing": "real_time", "transitions": 60, "warmup_transitions": 0,
+        "evaluation_episodes": 0,
+    }  # fmt: skip
+    nodes.start("jacobian_server")
+    nodes.start("bridge", autostart=True, auto_rearm=True, real_time_factor=5.0)
+    nodes.start("policy", autostart=True)
+    nodes.start("learner", jacobian_timeout=1.0, policy_period=0.2, stay=True)
+    probe.until(lambda: learner and learner[-1].finished, "the end of the plan", 200.0)
+    until = time.monotonic() + 4.0  # without `stay` it leaves within two seconds
+    probe.until(lambda: time.monotonic() > until, "some time")
+    assert nodes._processes["learner"].poll() is None, nodes.output("learner")
+    nodes.signal("learner", signal.SIGINT)
+    assert nodes.exit_code("learner") == 0, nodes.output("learner")
