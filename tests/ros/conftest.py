@@ -40,7 +40,7 @@ SMALL = {
     "checkpoint_interval": 100,
     "agent": {"critic_hidden": 32, "actor_hidden": 32},
 }
-LONGEST = 60.0  # s that anything may take
+LONGEST = 180.0  # s that anything may take
 
 
 def wait_for(condition: Callable[[], Any], what: str, timeout: float = LONGEST) -> Any:

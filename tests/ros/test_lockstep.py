@@ -62,7 +62,7 @@ def reference(settings: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
     file = folder / "settings.yaml"
     file.write_text(yaml.safe_dump(settings))
     command = ["-m", "deepilc", "train", "--config", str(file), "--out", str(folder / "run")]
-    subprocess.run([sys.executable, *command], check=True, timeout=100, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, *command], check=True, timeout=300, stdout=subprocess.DEVNULL)
     return folder / "run"
 
 
