@@ -24,7 +24,7 @@ from deepilc import checkpoint, paths
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Transition
 from deepilc_ros.qos import LATCHED, ROWS
 
-pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(900)]
 
 HOVER = np.full(4, 12.2, np.float32)
 SILENT = 8

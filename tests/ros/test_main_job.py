@@ -16,7 +16,7 @@ from scipy import stats
 
 from deepilc.table import read_rows
 
-pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SETTINGS = [
     "--pretrain-transitions", "400", "--finetune-transitions", "300", "--episodes", "3",
