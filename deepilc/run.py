@@ -58,6 +58,7 @@ policies/      exported policies (ONNX, inputs observation and noise); latest.on
                best.onnx that of the best evaluation
 *.png, *.gif   plots and renderings
 stack.yaml, status.json, logs/   only of runs over ROS 2: the nodes, their state, their output
+bag/           likewise: what the nodes said to each other (MCAP); `deepilc replay` learns from it
 
 Go on after an interruption:  deepilc train --resume {path}
                               (deepilc up --resume {path} if stack.yaml is here)

@@ -29,7 +29,7 @@ from sims.system import System
 __all__ = ["run"]
 
 BENCH = "replay"
-RAW_ROWS = 2000  # transitions in the bag of raw topics
+RAW_ROWS = 1500  # transitions in the bag of raw topics
 PROFILE = "quadrotor_odometry"
 ODOMETRY = 5  # messages per control period
 
