@@ -116,4 +116,4 @@ def test_the_stack_file_in_the_document_is_one(
     loaded = stack.load(str(tmp_path / "arm_sim.yaml"))
     assert loaded.train.transitions == 2000
     assert Path(loaded.train.system.rpartition(":")[0]).is_absolute()
-    assert set(loaded.nodes) == {"bridge", "jacobian_server", "learner", "policy"}
+    assert set(loaded.nodes) == {"bridge", "jacobian_server", "learner", "policy", "recorder"}
