@@ -8,7 +8,7 @@ import typer
 from deepilc.cli import options
 from deepilc.cli.text import add_command
 
-PANEL = "Run over ROS 2"
+PANEL = "Robots"
 
 
 def register(app: typer.Typer) -> None:
