@@ -1,8 +1,8 @@
 """Counts the faults that tests inject, by promise, and says at the end how many were survived.
 
-A test that proves one of the ten promises (docs/faults.md) is marked `promise(n)` and takes the fixture
-`faults`, with which it counts every fault it injects. A fault counts as survived when its test has
-passed. Random points are drawn from `faults.random`; another seed draws others.
+A test that proves one of the ten promises (docs/faults.md) is marked `promise(n)` and takes the
+fixture `faults`, with which it counts every fault it injects. A fault counts as survived when its
+test has passed. Random points are drawn from `faults.random`; another seed draws others.
 """
 
 import secrets

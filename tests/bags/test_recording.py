@@ -17,6 +17,7 @@ from deepilc.bags.transitions import TRANSITION, load
 from deepilc.errors import UserError
 from tests.bags.writing import SYSTEM, all_serialized, definitions, flight, record, serialized
 from tests.conftest import ROOT
+from tests.faults import Faults
 
 FLIGHT = flight()
 WRITER = """
@@ -122,7 +123,6 @@ from deepilc.bags.recording import Limits, Recording
 from deepilc.bags.transitions import TRANSITION
 from itertools import islice
 from tests.bags.writing import definitions, endless, flight
-from tests.faults import Faults
 folder = Path(sys.argv[1])
 recording = Recording(folder / "bag", {"run": "run"}, Limits(reserve=0.0))
 recording.add_topic("/transition", definitions(folder).of(TRANSITION))

@@ -97,7 +97,6 @@ def test_lockstep_over_dds_equals_the_in_process_run(
 
 
 @pytest.mark.promise(2)
-@pytest.mark.promise(3)
 @pytest.mark.promise(6)
 @pytest.mark.promise(9)
 @pytest.mark.parametrize("victim", ["learner", "jacobian_server", "policy", "bridge"])
