@@ -154,6 +154,7 @@ def _overrides(transitions: int, factor: float) -> list[str]:
         f"nodes.bridge.parameters.real_time_factor={float(factor)}",
         "nodes.bridge.parameters.silent_periods=40",
         f"nodes.bridge.parameters.history={FULL}",
+        "nodes.learner.nice=0",  # a learner that is starved has other things to show than leaks
         "nodes.recorder.parameters.piece_mb=4.0",
         "nodes.recorder.parameters.total_mb=16.0",
     ]

@@ -24,6 +24,7 @@ __all__ = ["Folder", "LearningThread", "Timing", "open_learner"]
 
 PATIENCE = 0.3  # s that a message may be on its way before it is asked for
 PACE_PERIOD = 0.1  # s between paces in real time, where only a restarting bridge reads them
+MANY_HELD = 1000  # transitions held back for which a pace takes twice as long
 IDLE_WAIT = 0.05  # s
 LARGEST_REQUEST = 512  # linearizations asked for at a time
 INBOX = 20_000  # messages that may wait; what is dropped is asked for again
@@ -287,7 +288,8 @@ class LearningThread(threading.Thread):
         for joined in self._intake.ready(now):
             self._add(joined)
         number, at = self._paced_at
-        if now - at >= PACE_PERIOD and self._ahead().number > number:
+        period = PACE_PERIOD * (1.0 + len(self._intake) / MANY_HELD)  # looking ahead takes its time
+        if now - at >= period and self._ahead().number > number:
             self._pace()
         busy = self.learner.updates_due > 0
         if busy:
@@ -335,13 +337,12 @@ class LearningThread(threading.Thread):
             self._remember(transition, -math.inf)
             self._bare.move_to_end(number, last=False)  # it has waited longest
             return
-        taken = number >= self._intake.next_number and len(self._intake) < self._intake.capacity
+        taken = self._intake.add_transition(transition, now)
         if taken and transition.trains and self._needs_jacobians:
             if number in self._early:
                 self._early.discard(number)
             elif number not in self._bare:
                 self._remember(transition, now)
-        self._intake.add_transition(transition, now)
 
     def _remember(self, transition: Transition, arrived: float) -> None:
         """Keeps a row in order to ask for its Jacobian; of too many the oldest is given up."""
