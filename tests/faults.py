@@ -31,38 +31,54 @@ REPEAT = "fault_repetition"
 class Faults:
     """What one test injects.
 
+    Args:
+        seed: Of the random points.
+        test: Name of the test.
+        repetitions: What --faults asks for.
+        promises: Those that the test is marked with.
+
     Attributes:
-        tried: Faults by kind.
+        tried: Faults by kind and the promises that they are about.
         random: Draws the points at which they come.
     """
 
-    def __init__(self, seed: int, test: str, repetitions: int) -> None:
-        self.tried: Counter[str] = Counter()
+    def __init__(self, seed: int, test: str, repetitions: int, promises: list[int]) -> None:
+        self.tried: Counter[tuple[str, tuple[int, ...]]] = Counter()
+        self.promises = tuple(promises)
         self.random = np.random.default_rng([seed, zlib.crc32(test.encode())])
         self._repetitions = repetitions
 
-    def tries(self, kind: str, count: int = 1) -> None:
-        """Call it when a fault is injected (or `count` of them)."""
-        self.tried[kind] += count
+    def tries(self, kind: str, count: int = 1, promises: tuple[int, ...] = ()) -> None:
+        """Call it when a fault is injected (or `count` of them).
+
+        Args:
+            kind: In a few words.
+            count: How many.
+            promises: Those of the test's promises that it is about; by default all.
+        """
+        assert set(promises) <= set(self.promises), "mark the test with promise(n)"
+        self.tried[kind, promises or self.promises] += count
 
     def times(self, count: int = 1) -> range:
         """For loops over random points: `count` times the repetitions that --faults asks for."""
         return range(count * self._repetitions)
 
-    def order(self, kinds: Iterable[str]) -> list[str]:
-        """All kinds, in random order, as often as --faults asks for."""
+    def order(self, kinds: Iterable[str], at_first: int) -> list[str]:
+        """Kinds in random order: with --faults 1 only `at_first` of them, else all, as often."""
         kinds = list(kinds)
-        return [kinds[i] for _ in self.times() for i in self.random.permutation(len(kinds))]
+        drawn = [kinds[i] for _ in self.times() for i in self.random.permutation(len(kinds))]
+        return drawn if self._repetitions > 1 else drawn[:at_first]
 
 
 @pytest.fixture
 def faults(request: pytest.FixtureRequest) -> Iterator[Faults]:
     """Counts the faults of a test that is marked with the promises it proves."""
     options = request.config.option
-    made = Faults(options.faults_seed, request.node.nodeid, options.faults)
     promises = sorted({mark.args[0] for mark in request.node.iter_markers("promise")})
+    made = Faults(options.faults_seed, request.node.nodeid, options.faults, promises)
     yield made
-    request.node.user_properties.append(("faults", (promises, dict(made.tried))))
+    tried = [(kind, list(about), count) for (kind, about), count in made.tried.items()]
+    request.node.user_properties.append(("faults", tried))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -109,7 +125,7 @@ class Campaign:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._tests: dict[str, tuple[list[int], dict[str, int]]] = {}
+        self._tests: dict[str, list[tuple[str, list[int], int]]] = {}
         self._failed: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -117,8 +133,7 @@ class Campaign:
             self._failed.add(report.nodeid)
         for name, value in report.user_properties:
             if name == "faults":
-                promises, tried = value
-                self._tests[report.nodeid] = promises, tried
+                self._tests[report.nodeid] = value
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self._tests:
@@ -132,19 +147,20 @@ class Campaign:
 
     def _table(self) -> Iterator[str]:
         """A line per promise and kind of fault."""
-        total_tried = total_survived = 0
-        for test, (_, tried) in self._tests.items():
-            count = sum(tried.values())
-            total_tried += count
-            total_survived += count * (test not in self._failed)
+        everything = [
+            (kind, promises, count, count * (test not in self._failed))
+            for test, tried in self._tests.items()
+            for kind, promises, count in tried
+        ]
         for number, promise in PROMISES.items():
             tried, survived = Counter[str](), Counter[str]()
-            for test, (promises, counts) in self._tests.items():
+            for kind, promises, count, good in everything:
                 if number in promises:
-                    tried.update(counts)
-                    survived.update({} if test in self._failed else counts)
+                    tried[kind] += count
+                    survived[kind] += good
             note = "" if tried else ": not tried in this run"
             yield f"{number:2}. {promise}{note}"
             for kind, count in sorted(tried.items()):
                 yield f"      {survived[kind]:5} of {count:5} survived   {kind}"
-        yield f"{total_survived} of {total_tried} faults survived"
+        total = sum(count for _, _, count, _ in everything)
+        yield f"{sum(good for *_, good in everything)} of {total} faults survived"
