@@ -157,6 +157,13 @@ def test_whatever_is_requested_what_is_applied_keeps_the_limits_and_both_are_rec
             assert (np.abs(applied - before) <= change * (high - low) * 1.0001).all()
         assert made.intervention == (not np.array_equal(applied, wanted))
         before = applied
+        if made.terminated or made.truncated:  # a credit ends with its episode
+            bridge.pace(
+                len(tries),
+                next_number=number + 1,
+                next_episode=made.episode + 1,
+                train_transitions=number + 1,
+            )
 
 
 def test_the_world_stops_where_the_credit_ends(nodes: Any, probe: Any) -> None:

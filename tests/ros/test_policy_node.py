@@ -212,8 +212,7 @@ def test_a_node_killed_while_it_swaps_policies_starts_again_from_a_whole_one(
     offered = {version: artefact(version) for version in range(1, 40)}
     node.offer(offered[1])
     node.ask(0)
-    number = 0
-    for version in (2 + i % 38 for i in faults.times(4)):
+    for number, version in enumerate((2 + i % 38 for i in faults.times(4)), start=1):
         node.offer(offered[version], version=version)
         until = time.monotonic() + faults.random.uniform(0.0, 0.05)
         probe.until(lambda until=until: time.monotonic() > until, "a random moment")
@@ -222,7 +221,6 @@ def test_a_node_killed_while_it_swaps_policies_starts_again_from_a_whole_one(
         kept = LoadedPolicy.load(file, SYSTEM)
         assert file.read_bytes() == offered[kept.version]
         nodes.start("policy", **parameters)
-        number += 1
         answer = node.ask(number)
         wanted = offered[answer.policy_version]
         assert answer.policy_hash == content_hash(wanted)
