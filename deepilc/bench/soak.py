@@ -25,7 +25,7 @@ __all__ = ["run"]
 
 BENCH = "soak"
 STACK = "quadrotor_realtime"
-FULL = 2000  # transitions that fill replay and history
+FULL = 1000  # transitions that fill replay and history
 SETTLE = 2 * FULL  # transitions from which on nothing may grow, at least
 SETTLE_SHARE = 0.1  # of the whole, at least
 PERIOD = 1.0  # s between two samples
@@ -54,7 +54,7 @@ def run(
     """Measures a long run.
 
     Args:
-        hours: Simulated hours, 0.1 or more.
+        hours: Simulated hours, 0.05 or more.
         real_time_factor: Simulated seconds per second.
         domain: ROS domain, so that nothing else takes part.
 
@@ -65,9 +65,9 @@ def run(
     Raises:
         UserError: ROS 2 is missing, a number is out of range, or the stack failed.
     """
-    if hours < 0.1 or real_time_factor <= 0.0:
+    if hours < 0.05 or real_time_factor <= 0.0:
         raise UserError(
-            f"hours {hours:g}, real_time_factor {real_time_factor:g}: allowed are 0.1 or more "
+            f"hours {hours:g}, real_time_factor {real_time_factor:g}: allowed are 0.05 or more "
             "simulated hours, and factors above 0"
         )
     os.environ["ROS_DOMAIN_ID"] = str(domain)

@@ -212,7 +212,7 @@ BREAKS: dict[str, tuple[Callable[[Flight], None], tuple[int, ...]]] = {
     "flood of actions": (flood_of_actions, (10,)),
     "SIGKILL of the bridge": (bridge_killed, (9,)),
 }
-AT_FIRST = 5  # of them, in an ordinary run of the tests
+AT_FIRST = 4  # of them, in an ordinary run of the tests
 
 
 @pytest.fixture

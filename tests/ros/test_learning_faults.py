@@ -67,7 +67,7 @@ def test_rows_with_bad_jacobians_train_as_plain_sac_and_are_counted(
     nodes: Any, probe: Any, small: dict[str, Any], faults: Faults
 ) -> None:
     run = nodes.folder / "run"
-    nodes.parameters = {**small, "run": str(run), "transitions": 400, "warmup_transitions": 50,
+    nodes.parameters = {**small, "run": str(run), "transitions": 250, "warmup_transitions": 50,
                         "evaluation_episodes": 0}  # fmt: skip
     learner = probe.listen(LearnerStatus, "learner_status", LATCHED)
     reports = probe.listen(DiagnosticArray, "/diagnostics")
