@@ -1,4 +1,4 @@
-"""A short soak: a process that is warm keeps its descriptors, its threads and, roughly, its memory."""
+"""A short soak: a warm process keeps its descriptors, its threads and, roughly, its memory."""
 
 import pytest
 

@@ -13,6 +13,7 @@ pytest.importorskip("nav_msgs", reason="needs the messages of ROS 2")
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 
+from deepilc import checkpoint
 from deepilc_msgs.msg import Action, BridgeStatus, Observation, Transition
 from deepilc_ros import conversions
 from deepilc_ros.qos import NEWEST
@@ -229,7 +230,7 @@ def flight(nodes: Any, probe: Any, small: dict[str, Any], tmp_path: Path) -> Ite
 @pytest.mark.promise(9)
 @pytest.mark.promise(10)
 def test_whatever_breaks_in_flight_the_robot_is_safe_until_an_operator_arms(
-    flight: Flight, faults: Faults
+    flight: Flight, faults: Faults, tmp_path: Path
 ) -> None:
     rehearsal = flight.rehearsal
     assert operate("start")[0] == 0
@@ -255,4 +256,9 @@ def test_whatever_breaks_in_flight_the_robot_is_safe_until_an_operator_arms(
         if not np.isfinite([*row.state, *row.next_state]).all():
             assert row.excluded and row.source == Transition.SAFE
     flight.probe.until(lambda: rehearsal.learner[-1].updates > 0, "updates")
-    assert np.isfinite(rehearsal.learner[-1].critic_loss)
+    saved = tmp_path / "run" / "checkpoints" / "latest.safetensors"
+    before = saved.stat().st_mtime_ns if saved.exists() else 0
+    assert operate("save")[0] == 0
+    flight.probe.until(lambda: saved.exists() and saved.stat().st_mtime_ns > before, "a checkpoint")
+    for name, tensor in checkpoint.load(saved)[0].items():
+        assert not tensor.is_floating_point() or bool(tensor.isfinite().all()), name
