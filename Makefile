@@ -17,7 +17,7 @@ unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH CMAKE_PREFIX_PATH _ROS_WHEELS_BOO
 help:
 	@echo 'make sim     set up, then fine-tune a quadrotor over ROS 2: table, curve and animation in runs/'
 	@echo 'make test    set up, then style, types, all tests'
-	@echo 'make faults  set up, then break everything that docs/faults.md promises to survive, N=5 times'
+	@echo 'make faults  set up, then break everything that docs/faults.md promises to survive, N=3 times'
 	@echo 'make setup   only set up .venv'
 	@echo 'make lint    style and types'
 	@echo 'make clean   remove .venv and build outputs; runs/ stays'
@@ -42,7 +42,7 @@ pytest: setup
 	$(HARD) $(BIN)/pytest -m ros $(ARGS)
 
 # Only the tests of the ten promises, each random point N times; a table of faults ends either part.
-N ?= 5
+N ?= 3
 faults: setup
 	$(HARD) $(BIN)/pytest -n 2 -m 'promise and not ros' --faults $(N) $(ARGS)
 	$(HARD) $(BIN)/pytest -m 'promise and ros' --faults $(N) $(ARGS)
