@@ -12,11 +12,12 @@ HARD := timeout -k 20 $(LIMIT)
 unexport PYTHONPATH PYTHONHOME LD_LIBRARY_PATH CMAKE_PREFIX_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sim test lint pytest colcon-test clean
+.PHONY: help setup sim test lint pytest colcon-test faults clean
 
 help:
 	@echo 'make sim     set up, then fine-tune a quadrotor over ROS 2: table, curve and animation in runs/'
 	@echo 'make test    set up, then style, types, all tests'
+	@echo 'make faults  set up, then break everything that docs/faults.md promises to survive, N=3 times'
 	@echo 'make setup   only set up .venv'
 	@echo 'make lint    style and types'
 	@echo 'make clean   remove .venv and build outputs; runs/ stays'
@@ -39,6 +40,12 @@ lint: setup
 pytest: setup
 	$(HARD) $(BIN)/pytest -n 2 -m 'not ros' $(ARGS)
 	$(HARD) $(BIN)/pytest -m ros $(ARGS)
+
+# Only the tests of the ten promises, each random point N times; a table of faults ends either part.
+N ?= 3
+faults: setup
+	$(HARD) $(BIN)/pytest -n 2 -m 'promise and not ros' --faults $(N) $(ARGS)
+	$(HARD) $(BIN)/pytest -m 'promise and ros' --faults $(N) $(ARGS)
 
 colcon-test: setup
 	$(HARD) $(BIN)/python scripts/colcon_test.py

@@ -27,8 +27,9 @@ class Intake:
         next_number: Number of the first transition expected.
         jacobian_timeout: Seconds that a transition waits for its linearization before it is handed
             on without; None never waits, infinity never gives up.
-        capacity: Most transitions (and linearizations) held back; beyond it new ones are dropped
-            and counted, and `missing` asks for them again.
+        capacity: Most transitions (and linearizations) held back; beyond it those with the largest
+            numbers are dropped and counted, since the smallest are needed first. `missing` asks
+            for them again.
     """
 
     def __init__(
@@ -47,16 +48,23 @@ class Intake:
         """Transitions held back."""
         return len(self._transitions)
 
-    def add_transition(self, transition: Transition, now: float) -> None:
-        """Takes a transition; ones already handed on or held are counted as duplicates."""
+    def add_transition(self, transition: Transition, now: float) -> bool:
+        """Takes a transition; ones already handed on or held are counted as duplicates.
+
+        Returns:
+            Whether it is new and held now.
+        """
         number = transition.number
         if number < self.next_number or number in self._transitions:
             self.duplicates += 1
-        elif len(self._transitions) >= self.capacity:
+            return False
+        self._transitions[number] = transition
+        self._arrived[number] = now
+        if len(self._transitions) > self.capacity:
+            furthest = max(self._transitions)
+            del self._transitions[furthest], self._arrived[furthest]
             self.dropped += 1
-        else:
-            self._transitions[number] = transition
-            self._arrived[number] = now
+        return number in self._transitions
 
     def add_linearization(self, number: int, linearization: Linearization) -> bool:
         """Takes a linearization.
@@ -66,10 +74,10 @@ class Intake:
         """
         if number < self.next_number:
             return False
-        if len(self._linearizations) >= self.capacity:
+        self._linearizations[number] = linearization
+        if len(self._linearizations) > self.capacity:
+            del self._linearizations[max(self._linearizations)]
             self.dropped += 1
-        else:
-            self._linearizations[number] = linearization
         return True
 
     def ready(self, now: float) -> Iterator[Joined]:

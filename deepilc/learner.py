@@ -191,7 +191,9 @@ class Learner:
 
     def _linearize(self, row: int, linearization: Linearization) -> None:
         self.replay.set_linearization(row, linearization)
-        self.invalid_jacobians += not bool(linearization.valid)
+        numbers = linearization.A, linearization.B, linearization.r_s, linearization.r_a
+        finite = all(bool(np.isfinite(part).all()) for part in numbers)
+        self.invalid_jacobians += not (finite and bool(linearization.valid))
 
     # --- updates ----------------------------------------------------------------------------
 

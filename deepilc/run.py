@@ -125,6 +125,7 @@ class RunFolder:
         self.metrics = Table(path / "metrics.csv")
         self.times = Table(path / "times.csv")
         self._writer: SummaryWriter | None = None
+        self._writer_failed = False
         self._purge: int | None = None
 
     @classmethod
@@ -303,7 +304,8 @@ class RunFolder:
         self.metrics.close()
         self.times.close()
         if self._writer is not None:
-            self._writer.close()
+            with contextlib.suppress(OSError):  # a full disk; the CSV files hold the same
+                self._writer.close()
             self._writer = None
 
     def __enter__(self) -> Self:
@@ -315,14 +317,17 @@ class RunFolder:
         self.close()
 
     def _scalars(self, values: Mapping[str, Any], step: int) -> None:
-        if self._writer is None:
-            make = _summary_writer()
-            if make is None:
-                return
-            self._writer = make(str(self.path / "tensorboard"), purge_step=self._purge)
-        for tag, value in values.items():
-            if isinstance(value, Real):
-                self._writer.add_scalar(tag, float(value), step)
+        make = _summary_writer()
+        if make is None or self._writer_failed:
+            return
+        try:
+            if self._writer is None:
+                self._writer = make(str(self.path / "tensorboard"), purge_step=self._purge)
+            for tag, value in values.items():
+                if isinstance(value, Real):
+                    self._writer.add_scalar(tag, float(value), step)
+        except OSError:  # a full disk ends TensorBoard's file; the CSV files hold the same
+            self._writer_failed = True
 
 
 @functools.cache

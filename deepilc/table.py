@@ -1,5 +1,6 @@
 """A CSV file that survives a crash: whole lines only, and it can be cut back on resume."""
 
+import contextlib
 import csv
 import io
 import os
@@ -45,6 +46,10 @@ class Table:
         try:
             self._append(row)
         except OSError as error:
+            if self._file is not None:
+                with contextlib.suppress(OSError):
+                    self._file.close()  # what it still holds cannot be written either
+                self._file = None  # the next row opens it again, without a torn line
             raise UserError(f"cannot write {self.path}: {error.strerror}") from None
 
     def _append(self, row: Mapping[str, Any]) -> None:

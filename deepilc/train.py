@@ -209,8 +209,8 @@ class Keeper:
 
     def save(self) -> None:
         """Writes a checkpoint."""
+        self._saved_at = self._learner.progress.number  # also where the disk is full: no hurry
         self._learner.save(self._run.checkpoint)
-        self._saved_at = self._learner.progress.number
 
     def status(self, episode: Episode | None) -> Status:
         """The numbers for a progress line."""

@@ -22,6 +22,7 @@ if "ROS_DISTRO" not in os.environ:  # ROS from wheels: the virtual environment i
 # Otherwise a result would depend on the test that came first, and differ from a run's by rounding.
 import deepilc  # noqa: F401
 
+pytest_plugins = ["tests.faults"]
 ROOT = Path(__file__).resolve().parent.parent
 
 

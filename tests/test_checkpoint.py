@@ -2,7 +2,6 @@
 
 import errno
 import os
-import random
 import resource
 import signal
 import time
@@ -84,7 +83,8 @@ def test_the_checkpoint_before_is_kept(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["empty", "header", "half", "one byte short", "one bit"])
-def test_a_damaged_file_gives_the_previous_one_and_says_so(tmp_path, damage):
+@pytest.mark.promise(6)
+def test_a_damaged_file_gives_the_previous_one_and_says_so(tmp_path, damage, faults):
     path = tmp_path / "c.safetensors"
     save(path, 1)
     save(path, 2)
@@ -100,6 +100,7 @@ def test_a_damaged_file_gives_the_previous_one_and_says_so(tmp_path, damage):
             "one bit": bytes(flipped),
         }[damage]
     )
+    faults.tries("checkpoint truncated or damaged")
     with pytest.warns(CheckpointWarning, match=r"damaged.*using c\.safetensors\.previous"):
         assert loaded_count(path) == 1
     save(path, 3)
@@ -162,7 +163,8 @@ def test_metadata_without_the_system_is_a_programming_error(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
+@pytest.mark.promise(6)
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, faults):
     """The size limit of files stands in for the disk: writes fail half-way with an OS error."""
     path = tmp_path / "c.safetensors"
     save(path, 1)
@@ -176,6 +178,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
         except UserError as error:
             os._exit(42 if "cannot write checkpoint" in str(error) else 1)
 
+    faults.tries("full disk while a checkpoint is written")
     assert os.waitstatus_to_exitcode(in_child(work)) == 42
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
@@ -200,7 +203,8 @@ def test_an_error_at_any_later_step_leaves_the_old_checkpoint(tmp_path, monkeypa
     assert [p for p in tmp_path.iterdir() if p.name == f".{path.name}.tmp"] == []
 
 
-def test_killed_before_any_single_step_of_saving_it_still_loads(tmp_path):
+@pytest.mark.promise(6)
+def test_killed_before_any_single_step_of_saving_it_still_loads(tmp_path, faults):
     """SIGKILL before the k-th call that touches the disk, for every k."""
     path = tmp_path / "c.safetensors"
     save(path, 1)
@@ -229,16 +233,17 @@ def test_killed_before_any_single_step_of_saving_it_still_loads(tmp_path):
         seen.append(loaded_count(path))
         if not os.WIFSIGNALED(status):
             break
+    faults.tries("SIGKILL before a step of saving", len(seen) - 1)
     assert len(seen) >= 6
     assert set(seen) <= {2, 3} and seen[0] == 2 and seen[-1] == 3
 
 
-def test_killed_at_random_times_it_always_loads(tmp_path):
+@pytest.mark.promise(6)
+def test_killed_at_random_times_it_always_loads(tmp_path, faults):
     path = tmp_path / "c.safetensors"
     save(path, 0)
-    rng = random.Random(1)
     newest = 0
-    for _ in range(25):
+    for _ in faults.times(25):
         read, write = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -248,7 +253,8 @@ def test_killed_at_random_times_it_always_loads(tmp_path):
                 save(path, count)
                 os.write(write, b".")
         os.read(read, 1)  # one save is complete; die somewhere in those that follow
-        time.sleep(rng.uniform(0.0, 0.02))
+        time.sleep(faults.random.uniform(0.0, 0.02))
+        faults.tries("SIGKILL at a random time of saving")
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         os.close(read)

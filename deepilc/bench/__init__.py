@@ -57,6 +57,8 @@ BENCHES: Mapping[str, Bench] = {
     "policy": Bench("deepilc.bench.policy", "Latency of a policy called at 100 Hz."),
     "loop": Bench("deepilc.bench.loop", "Observation to applied action through four ROS 2 nodes."),
     "replay": Bench("deepilc.bench.replay", "Transitions from a bag to rows with Jacobians."),
+    "soak": Bench("deepilc.bench.soak", "Memory, descriptors and queues over a simulated hour."),
+    "watchdog": Bench("deepilc.bench.watchdog", "Fault to safe command, in the rehearsal."),
     "sample-efficiency": Bench(
         "deepilc.bench.sample_efficiency", "Transitions to a threshold against two SACs; hours."
     ),

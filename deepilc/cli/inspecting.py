@@ -86,7 +86,7 @@ def bench(
         ),
     ] = None,
 ) -> None:
-    """Measure speed and sample efficiency against their targets.
+    """Measure speed, reaction to faults, long runs and sample efficiency against their targets.
 
     With --json, one object per line: bench, metric, value, unit, target, ok. The exit code is 0
     whether targets are met or not: a figure is a figure of this machine.
@@ -98,6 +98,10 @@ def bench(
         deepilc bench jacobian --json
 
         deepilc bench sim --set system=cartpole
+
+        deepilc bench watchdog --set repeats=3
+
+        deepilc bench soak --set hours=0.1
     """
     from rich.console import Console
     from rich.table import Table

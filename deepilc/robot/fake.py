@@ -38,6 +38,7 @@ class Faults:
         reorder: Fraction of messages that are overtaken by the two that follow.
         motor_lag: Time constant (s, simulated) of the actuators.
         stuck: Whether sensors repeat their last numbers with new stamps.
+        nan: Whether sensors say NaN in place of the first state.
         stamp_offset: Seconds added to all time stamps; a change is a jump of time.
         real_time_factor: Simulated seconds per second.
     """
@@ -50,6 +51,7 @@ class Faults:
     reorder: float = 0.0
     motor_lag: float = 0.0
     stuck: bool = False
+    nan: bool = False
     stamp_offset: float = 0.0
     real_time_factor: float = 1.0
 
@@ -256,6 +258,8 @@ class FakeRobot:
             state = self._stuck.setdefault(topic, state)
         else:
             self._stuck.pop(topic, None)
+        if faults.nan:
+            state = np.where(np.arange(state.size) == 0, np.nan, state)
         if draws[0] < faults.drop:
             self.counters["messages dropped"] += 1
             return

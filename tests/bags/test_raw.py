@@ -14,6 +14,7 @@ from deepilc.transition import Transition
 from tests.bags import raw_bags
 from tests.bags.raw_bags import COMMAND, EARLY, ODOM, PERIOD, events, profile, write
 from tests.bags.writing import SYSTEM, flight
+from tests.faults import Faults
 
 ROWS = flight(episodes=3, steps=20)
 FLIGHTS = [ROWS[:20], ROWS[20:40], ROWS[40:]]
@@ -82,7 +83,10 @@ def test_missing_command_is_held_over(tmp_path: Path) -> None:
         np.testing.assert_allclose(SYSTEM.align(got.next_state, after), after, atol=1e-4)
 
 
-def test_lost_states_cut_the_episode_and_are_counted(tmp_path: Path) -> None:
+@pytest.mark.promise(7)
+@pytest.mark.promise(9)
+def test_lost_states_cut_the_episode_and_are_counted(tmp_path: Path, faults: Faults) -> None:
+    faults.tries("states lost in a bag of raw topics", 3)
     happened = list(events([ROWS[:20]]))
     lost = [i for i, (_, topic, _) in enumerate(happened) if topic == ODOM][7:10]
     kept = [event for i, event in enumerate(happened) if i not in lost]
@@ -103,7 +107,10 @@ def test_action_that_changes_within_the_period_gives_no_row(tmp_path: Path) -> N
     assert dataset.episodes == 2
 
 
-def test_clock_that_jumps_back_begins_anew(tmp_path: Path) -> None:
+@pytest.mark.promise(7)
+@pytest.mark.promise(9)
+def test_clock_that_jumps_back_begins_anew(tmp_path: Path, faults: Faults) -> None:
+    faults.tries("clock jump in a bag")
     happened = list(events([ROWS[:20]]))
     jumped = [(at - 100.0 * (i >= 20), topic, m) for i, (at, topic, m) in enumerate(happened)]
     bag = write(tmp_path / "bag", jumped, plugin=StoragePlugin.MCAP)
@@ -120,7 +127,9 @@ def test_states_out_of_bounds_are_no_rows(tmp_path: Path) -> None:
     assert any(reason == "state not to be used: z" for reason in with_limits.found.dropped)
 
 
-def test_bag_that_lacks_a_topic_of_the_profile_says_which(tmp_path: Path) -> None:
+@pytest.mark.promise(7)
+def test_bag_that_lacks_a_topic_of_the_profile_says_which(tmp_path: Path, faults: Faults) -> None:
+    faults.tries("bag that lacks a topic")
     only = [event for event in events(FLIGHTS) if event[1] == ODOM]
     with pytest.raises(UserError, match="no topic 'rotor_controller/commands' of the profile"):
         load([write(tmp_path / "bag", only)], profile(), SYSTEM)

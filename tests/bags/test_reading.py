@@ -21,6 +21,7 @@ from tests.bags.writing import (
     record_with_rosbags,
     serialized,
 )
+from tests.faults import Faults
 
 FLIGHT = flight()
 
@@ -90,7 +91,10 @@ def test_evaluation_and_excluded_rows_are_not_learned_from(tmp_path: Path) -> No
     assert dataset.found.dropped["excluded by the bridge"] == 1
 
 
-def test_gap_splits_the_episode_and_is_counted(tmp_path: Path) -> None:
+@pytest.mark.promise(7)
+@pytest.mark.promise(9)
+def test_gap_splits_the_episode_and_is_counted(tmp_path: Path, faults: Faults) -> None:
+    faults.tries("rows missing in a bag", 3)
     rows = FLIGHT[:10] + FLIGHT[13:]
     dataset = load([record(tmp_path, all_serialized(rows))], SYSTEM)
     assert_rows(dataset, rows)
@@ -101,7 +105,11 @@ def test_gap_splits_the_episode_and_is_counted(tmp_path: Path) -> None:
     assert (tenth.step, tenth.episode) == (0, ninth.episode + 1)
 
 
-def test_rows_out_of_order_and_twice_are_put_right_and_counted(tmp_path: Path) -> None:
+@pytest.mark.promise(7)
+def test_rows_out_of_order_and_twice_are_put_right_and_counted(
+    tmp_path: Path, faults: Faults
+) -> None:
+    faults.tries("rows of a bag out of order or twice", 8)
     mixed = FLIGHT[:5] + FLIGHT[8:11] + FLIGHT[5:8] + FLIGHT[10:] + FLIGHT[2:4]
     dataset = load([record(tmp_path, all_serialized(mixed))], SYSTEM)
     assert_rows(dataset, FLIGHT)
@@ -119,7 +127,9 @@ def test_of_rows_with_the_same_number_the_later_one_is_kept(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("field", ["state", "action_applied", "next_state"])
-def test_rows_that_are_not_finite_are_left_out(field: str, tmp_path: Path) -> None:
+@pytest.mark.promise(7)
+def test_rows_that_are_not_finite_are_left_out(field: str, tmp_path: Path, faults: Faults) -> None:
+    faults.tries("NaN in a bag")
     values = np.array(getattr(FLIGHT[4], field))
     values[1] = np.nan
     rows = changed(FLIGHT, 4, **{field: values})
@@ -128,7 +138,11 @@ def test_rows_that_are_not_finite_are_left_out(field: str, tmp_path: Path) -> No
     assert dataset.found.dropped["not finite"] == 1
 
 
-def test_messages_of_another_specification_are_refused_and_counted(tmp_path: Path) -> None:
+@pytest.mark.promise(7)
+def test_messages_of_another_specification_are_refused_and_counted(
+    tmp_path: Path, faults: Faults
+) -> None:
+    faults.tries("wrong spec hash in a bag", 7)
     strange = [serialized(row, spec_hash="0" * 64) for row in FLIGHT[:7]]
     bag = record(tmp_path, [*strange, *all_serialized(FLIGHT[7:])])
     dataset = load([bag], SYSTEM)
@@ -142,7 +156,11 @@ def test_bag_of_another_specification_alone_says_so(tmp_path: Path) -> None:
         load([bag], SYSTEM)
 
 
-def test_wrong_sizes_impossible_numbers_and_cut_messages_are_counted(tmp_path: Path) -> None:
+@pytest.mark.promise(7)
+def test_wrong_sizes_impossible_numbers_and_cut_messages_are_counted(
+    tmp_path: Path, faults: Faults
+) -> None:
+    faults.tries("malformed message in a bag", 5)
     short = replace(FLIGHT[0], state=FLIGHT[0].state[:5])
     impossible = replace(FLIGHT[1], number=2**63)
     unknown = replace(FLIGHT[3], mode=9)  # type: ignore[arg-type]
@@ -158,16 +176,18 @@ def test_wrong_sizes_impossible_numbers_and_cut_messages_are_counted(tmp_path: P
     assert dataset.found.read == len(dataset) + sum(dropped.values())
 
 
-def test_every_prefix_of_a_bag_gives_a_prefix_of_its_rows(tmp_path: Path) -> None:
+@pytest.mark.promise(7)
+def test_every_prefix_of_a_bag_gives_a_prefix_of_its_rows(tmp_path: Path, faults: Faults) -> None:
     rows = flight(episodes=100, steps=30)
     bag = record(tmp_path, all_serialized(rows))
     file = bag / "000000" / "000000.mcap"
     content = file.read_bytes()
     torn = tmp_path / "torn.mcap"
-    rng = np.random.default_rng(3)
     seen = set()
-    for size in [0, 5, *rng.integers(1, len(content), 30).tolist(), len(content) - 1]:
+    cuts = [int(faults.random.integers(1, len(content))) for _ in faults.times(30)]
+    for size in [0, 5, *cuts, len(content) - 1]:
         torn.write_bytes(content[:size])
+        faults.tries("bag truncated at a random byte")
         try:
             dataset = load([torn], SYSTEM)
         except UserError as error:
@@ -179,17 +199,20 @@ def test_every_prefix_of_a_bag_gives_a_prefix_of_its_rows(tmp_path: Path) -> Non
     assert len(seen) >= 2
 
 
-def test_flipped_bytes_never_make_up_rows_that_pass_for_whole_ones(tmp_path: Path) -> None:
+@pytest.mark.promise(7)
+def test_flipped_bytes_never_make_up_rows_that_pass_for_whole_ones(
+    tmp_path: Path, faults: Faults
+) -> None:
     rows = flight(episodes=130, steps=30)
     bag = record(tmp_path, all_serialized(rows))
     file = bag / "000000" / "000000.mcap"
     content = file.read_bytes()
     known = {row.state.tobytes() + row.next_state.tobytes() for row in rows}
-    rng = np.random.default_rng(0)
     saved = []
-    for _ in range(30):
+    for _ in faults.times(30):
         broken = bytearray(content)
-        broken[rng.integers(0, len(content))] ^= 0xFF
+        broken[faults.random.integers(0, len(content))] ^= 0xFF
+        faults.tries("flipped byte in a bag")
         file.write_bytes(broken)
         try:
             dataset = load([bag], SYSTEM)
@@ -201,7 +224,11 @@ def test_flipped_bytes_never_make_up_rows_that_pass_for_whole_ones(tmp_path: Pat
     assert 0 < min(saved) < len(rows)  # one chunk is lost, the others are not
 
 
-def test_truncated_sqlite3_is_reported_and_what_was_read_is_kept(tmp_path: Path) -> None:
+@pytest.mark.promise(7)
+def test_truncated_sqlite3_is_reported_and_what_was_read_is_kept(
+    tmp_path: Path, faults: Faults
+) -> None:
+    faults.tries("truncated sqlite3 bag")
     bag = record_with_rosbags(tmp_path / "bag", all_serialized(flight(episodes=20)))
     (file,) = bag.glob("*.db3")
     with file.open("rb+") as handle:
@@ -210,7 +237,9 @@ def test_truncated_sqlite3_is_reported_and_what_was_read_is_kept(tmp_path: Path)
         load([bag], SYSTEM)
 
 
-def test_bag_without_transitions_names_what_it_holds(tmp_path: Path) -> None:
+@pytest.mark.promise(7)
+def test_bag_without_transitions_names_what_it_holds(tmp_path: Path, faults: Faults) -> None:
+    faults.tries("bag that lacks a topic")
     from tests.bags.writing import STORE, Writer
 
     with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:

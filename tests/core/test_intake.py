@@ -99,3 +99,16 @@ def test_a_full_intake_drops_counts_and_asks_for_the_dropped_ones_again() -> Non
         intake.add_transition(transition(number), now=0.0)
     assert (len(intake), intake.dropped) == (2, 1)
     assert intake.missing() == (0, 0)
+    assert intake.add_transition(transition(0), now=0.0)  # it frees the others
+    assert (len(intake), intake.dropped) == (2, 2)
+    assert [number for number, _ in numbers(intake, now=0.0)] == [0, 1]
+
+
+def test_linearizations_of_far_numbers_do_not_keep_the_next_one_out() -> None:
+    intake = Intake(jacobian_timeout=0.0, capacity=3)
+    for number in range(1000, 1010):
+        intake.add_linearization(number, linearization(1.0))
+    intake.add_linearization(0, linearization(2.0))
+    intake.add_transition(transition(0), now=0.0)
+    assert numbers(intake, now=0.0) == [(0, True)]
+    assert intake.dropped == 8

@@ -20,6 +20,7 @@ from deepilc.run import RunFolder
 from deepilc.table import read_rows
 from deepilc.train import Status, train
 from sims import registry
+from tests.faults import Faults
 
 SMALL = {
     "transitions": 300,
@@ -109,10 +110,12 @@ def test_an_interrupted_run_continues_bit_equal_even_within_an_episode(
     assert ours == (uninterrupted.path / "episodes.csv").read_text()
 
 
-def test_a_killed_run_resumes_from_its_checkpoint_and_ends_bit_equal(
-    tmp_path: Path, uninterrupted: RunFolder
+@pytest.mark.promise(6)
+def test_a_run_killed_at_a_random_point_resumes_and_ends_bit_equal(
+    tmp_path: Path, uninterrupted: RunFolder, faults: Faults, fault_repetition: int
 ) -> None:
     path = tmp_path / "killed"
+    point = int(faults.random.integers(101, 300))  # the first checkpoint is there
     run_folder(path, small())
     program = (
         "import os, signal, sys\n"
@@ -122,10 +125,12 @@ def test_a_killed_run_resumes_from_its_checkpoint_and_ends_bit_equal(
         "from deepilc.train import train\n"
         "run = RunFolder.resume(Path(sys.argv[1]))\n"
         "def kill(status):\n"
-        "    if status.transitions > 170: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    if status.transitions >= int(sys.argv[2]): os.kill(os.getpid(), signal.SIGKILL)\n"
         "train(config.resolve(run.read_config()), run, progress=kill)\n"
     )
-    killed = subprocess.run([sys.executable, "-c", program, str(path)], timeout=120, check=False)
+    command = [sys.executable, "-c", program, str(path), str(point)]
+    killed = subprocess.run(command, timeout=120, check=False)
+    faults.tries("SIGKILL of a run in one process")
     assert killed.returncode == -signal.SIGKILL
     run = RunFolder.resume(path)
     train(small(), run, resume=True)

@@ -18,6 +18,7 @@ from deepilc_msgs.srv import GetTransitions
 from deepilc_ros import conversions
 from deepilc_ros.qos import LATCHED, NEWEST, ROWS
 from sims import registry
+from tests.faults import Faults
 
 pytestmark = pytest.mark.ros
 
@@ -112,7 +113,11 @@ def test_an_unanswered_observation_is_sent_again_with_its_number(nodes: Any, pro
     probe.until(lambda: bridge.status.resent >= 2, "the count")
 
 
-def test_the_guard_answers_bad_actions_and_says_why(nodes: Any, probe: Any) -> None:
+@pytest.mark.promise(1)
+@pytest.mark.promise(5)
+def test_the_guard_answers_bad_actions_and_says_why(nodes: Any, probe: Any, faults: Faults) -> None:
+    faults.tries("NaN in actions", promises=(1,))
+    faults.tries("action beyond its bounds", promises=(5,))
     bridge = Bridge(nodes, probe)
     bridge.pace(up_to=3)
     bridge.act(bridge.observation(0), [np.nan, 1.0, 1.0, 1.0])
@@ -127,6 +132,38 @@ def test_the_guard_answers_bad_actions_and_says_why(nodes: Any, probe: Any) -> N
     assert "magnitude" in made.guard_reason
     assert made.action_applied[0] == SYSTEM.action.high[0]
     probe.until(lambda: bridge.status.interventions == 2, "both interventions in the status")
+
+
+@pytest.mark.promise(5)
+def test_whatever_is_requested_what_is_applied_keeps_the_limits_and_both_are_recorded(
+    nodes: Any, probe: Any, faults: Faults
+) -> None:
+    change = 0.25  # of the action's range per period
+    bridge = Bridge(nodes, probe, **{"guard.action_change": change})
+    low, high = SYSTEM.action.low, SYSTEM.action.high
+    tries = faults.times(30)
+    bridge.pace(up_to=len(tries))
+    before = SAFE
+    for number in tries:
+        size = 10.0 ** faults.random.uniform(-1.0, 30.0)
+        wanted = (SAFE + size * faults.random.standard_normal(4)).astype(np.float32)
+        faults.tries("action far beyond its limits")
+        bridge.act(bridge.observation(number), wanted)
+        made = bridge.transition(number)
+        applied = np.array(made.action_applied)
+        np.testing.assert_array_equal(made.action_requested, wanted)
+        assert (applied >= low).all() and (applied <= high).all()
+        if made.step > 0:
+            assert (np.abs(applied - before) <= change * (high - low) * 1.0001).all()
+        assert made.intervention == (not np.array_equal(applied, wanted))
+        before = applied
+        if made.terminated or made.truncated:  # a credit ends with its episode
+            bridge.pace(
+                len(tries),
+                next_number=number + 1,
+                next_episode=made.episode + 1,
+                train_transitions=number + 1,
+            )
 
 
 def test_the_world_stops_where_the_credit_ends(nodes: Any, probe: Any) -> None:

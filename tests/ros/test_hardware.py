@@ -1,8 +1,6 @@
 """The rehearsal of a deployment: real processes, a robot that is not real, faults on purpose."""
 
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 pytest.importorskip("nav_msgs", reason="needs the messages of ROS 2")
 
@@ -20,93 +17,15 @@ from sensor_msgs.msg import Joy
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
-from deepilc import checkpoint, paths
+from deepilc import checkpoint
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Transition
-from deepilc_ros.qos import LATCHED, ROWS
+from deepilc_ros.qos import LATCHED
+from tests.faults import Faults
+from tests.ros.rehearsal import SILENT, Rehearsal, operate
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(900)]
 
 HOVER = np.full(4, 12.2, np.float32)
-SILENT = 8
-
-
-def operate(command: str) -> tuple[int, str]:
-    """The operator's terminal."""
-    code = "from deepilc_ros.operate import main; raise SystemExit(main())"
-    done = subprocess.run(
-        [sys.executable, "-c", code, command], capture_output=True, text=True, timeout=60
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
-def patient_profile(folder: Path) -> str:
-    """The rehearsal's profile for a loaded machine, which is late, and a policy that cannot fly."""
-    content = yaml.safe_load((paths.PROFILES / "quadrotor_rehearsal.yaml").read_text())
-    content["sources"]["odom"] |= {"rate": None, "max_age": 2.0, "stuck_after": None}
-    far = ("x", "y", "z", "vx", "vy", "vz", "wx", "wy", "wz")
-    content |= {"max_tilt": None, "bounds": {name: [-200.0, 200.0] for name in far}}
-    file = folder / "robot.yaml"
-    file.write_text(yaml.safe_dump(content))
-    return str(file)
-
-
-class Rehearsal:
-    """The processes, and what is heard of them."""
-
-    def __init__(self, nodes: Any, probe: Any, settings: dict[str, Any], run: Path) -> None:
-        self.nodes, self.probe = nodes, probe
-        self.status = probe.listen(BridgeStatus, "bridge_status", LATCHED)
-        self.learner = probe.listen(LearnerStatus, "learner_status", LATCHED)
-        self.rows = probe.listen(Transition, "transition", ROWS)
-        self.commands = probe.listen(Float64MultiArray, "rotor_controller/commands", 100)
-        nodes.modules["bridge"] = "robot_bridge"
-        profile = patient_profile(nodes.folder)
-        nodes.start("fake_robot", profile=profile, goto_duration=0.3, rate=100.0)
-        nodes.parameters = {
-            **settings, "run": str(run), "system": "rexquadrotor+delay1", "pacing": "real_time",
-            "transitions": 2000, "warmup_transitions": 0, "evaluation_episodes": 0,
-            "evaluation_interval": 0,
-        }  # fmt: skip
-        patience = {"guard.observation_age": 5.0, "guard.action_age": 5.0, "dt_tolerance": 1.0}
-        nodes.start("bridge", profile=profile, silent_periods=SILENT, **patience)
-        nodes.start("policy")
-        nodes.start("jacobian_server")
-        nodes.start("learner", jacobian_timeout=0.5, policy_period=0.3, stay=True)
-
-    def state(self, wanted: int, what: str) -> None:
-        self.probe.until(lambda: self.status and self.status[-1].state == wanted, what)
-
-    def arm(self) -> None:
-        """Arms as soon as the robot's state is known."""
-
-        def armed() -> bool:
-            self.spin(0.7)  # its status is told twice a second
-            if self.status[-1].state not in (BridgeStatus.IDLE, BridgeStatus.SAFE_STOP):
-                return True
-            self.probe.call(Trigger, "fake_robot/reset")  # it may have drifted: carry it back
-            return self.probe.call(Trigger, "arm").success
-
-        self.probe.until(armed, "arming")
-
-    def fly(self, count: int) -> None:
-        """Arms, and waits for rows."""
-        self.arm()
-        first = len(self.rows)
-
-        def enough() -> bool:
-            if self.status[-1].state in (BridgeStatus.SAFE_STOP, BridgeStatus.IDLE):  # late: load
-                self.arm()
-            return len(self.rows) >= first + count
-
-        try:
-            self.probe.until(enough, f"{count} rows")
-        finally:
-            print([(s.state, s.number, s.reason) for s in self.status[-40:]])
-
-    def spin(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self.probe.spin()
 
 
 @pytest.fixture
@@ -114,7 +33,12 @@ def rehearsal(nodes: Any, probe: Any, small: dict[str, Any], tmp_path: Path) -> 
     yield Rehearsal(nodes, probe, small, tmp_path / "run")
 
 
-def test_a_rehearsal_from_arming_to_takeover(rehearsal: Rehearsal, tmp_path: Path) -> None:
+@pytest.mark.promise(3)
+@pytest.mark.promise(5)
+@pytest.mark.promise(9)
+def test_a_rehearsal_from_arming_to_takeover(
+    rehearsal: Rehearsal, tmp_path: Path, faults: Faults
+) -> None:
     probe, nodes = rehearsal.probe, rehearsal.nodes
     code, text = operate("start")
     assert code == 0 and text.strip() == "policy is active; bridge is active"
@@ -141,6 +65,7 @@ def test_a_rehearsal_from_arming_to_takeover(rehearsal: Rehearsal, tmp_path: Pat
 
     episode = rows[-1].episode
     probe.until(lambda: rows[-1].episode > episode and rows[-1].step > 2, "an episode's start")
+    faults.tries("SIGKILL of the policy node", promises=(3,))
     nodes.kill("policy")
     rehearsal.state(BridgeStatus.SAFE_STOP, "safe stop")
     assert f"policy node silent for {SILENT} periods" == rehearsal.status[-1].reason
@@ -165,6 +90,7 @@ def test_a_rehearsal_from_arming_to_takeover(rehearsal: Rehearsal, tmp_path: Pat
         sticks.publish(Joy(axes=[0.0, 0.1, 0.0, 0.0, 0.0], buttons=[0, 0, 0, 0, 0, 1]))
         return [row for row in rows if row.source == Transition.HUMAN]
 
+    faults.tries("takeover in the middle of an episode", promises=(5, 9))
     probe.until(lambda: len(human()) > 5, "rows of the operator")
     for row in human():
         assert row.intervention and row.guard_reason.startswith("operator took over")
@@ -194,8 +120,9 @@ def test_a_rehearsal_from_arming_to_takeover(rehearsal: Rehearsal, tmp_path: Pat
     assert trained == sum(not row.excluded for row in rows)
 
 
+@pytest.mark.promise(1)
 def test_a_robot_whose_sensor_fails_is_not_armed_and_a_flying_one_stops(
-    rehearsal: Rehearsal,
+    rehearsal: Rehearsal, faults: Faults
 ) -> None:
     probe = rehearsal.probe
     assert operate("start")[0] == 0
@@ -218,6 +145,7 @@ def test_a_robot_whose_sensor_fails_is_not_armed_and_a_flying_one_stops(
 
     fault("drop", 0.0)
     rehearsal.fly(10)
+    faults.tries("states stop", 2)
     fault("drop", 1.0)
     rehearsal.state(BridgeStatus.SAFE_STOP, "safe stop")
     assert "odom" in rehearsal.status[-1].reason

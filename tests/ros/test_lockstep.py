@@ -16,6 +16,7 @@ from deepilc.table import read_rows
 from deepilc.train import train
 from deepilc_msgs.msg import BridgeStatus
 from deepilc_ros.qos import LATCHED
+from tests.faults import Faults
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
@@ -89,17 +90,46 @@ def assert_equal(folder: Path, reference: Path) -> None:
     assert read_rows(folder / "episodes.csv") == read_rows(reference / "episodes.csv")
 
 
-@pytest.mark.parametrize("victim", [None, "learner", "jacobian_server", "policy", "bridge"])
 def test_lockstep_over_dds_equals_the_in_process_run(
-    victim: str | None, nodes: Any, probe: Any, settings: dict[str, Any], reference: Path
+    nodes: Any, probe: Any, settings: dict[str, Any], reference: Path
+) -> None:
+    run_to_the_end(nodes, probe, settings, reference, victim=None)
+
+
+@pytest.mark.promise(2)
+@pytest.mark.promise(6)
+@pytest.mark.promise(9)
+@pytest.mark.parametrize("victim", ["learner", "jacobian_server", "policy", "bridge"])
+def test_a_node_killed_at_a_random_point_of_lockstep_changes_no_bit_of_the_result(
+    victim: str,
+    nodes: Any,
+    probe: Any,
+    settings: dict[str, Any],
+    reference: Path,
+    faults: Faults,
+    fault_repetition: int,
+) -> None:
+    point = int(faults.random.integers(60, 480))
+    print(f"{victim} is killed after {point} transitions")
+    faults.tries(f"SIGKILL of the {victim} in lockstep")
+    run_to_the_end(nodes, probe, settings, reference, victim, point)
+
+
+def run_to_the_end(
+    nodes: Any,
+    probe: Any,
+    settings: dict[str, Any],
+    reference: Path,
+    victim: str | None,
+    point: int = 0,
 ) -> None:
     run = nodes.folder / "run"
     nodes.parameters = {**settings, "run": str(run)}
     statuses = probe.listen(BridgeStatus, "bridge_status", LATCHED)
     for name in ("bridge", "jacobian_server", "policy", "learner"):
         start(nodes, name)
-    if victim is not None:  # in the middle: after the first checkpoint, long before the end
-        probe.until(lambda: statuses and statuses[-1].number >= 350, "350 transitions")
+    if victim is not None:
+        probe.until(lambda: statuses and statuses[-1].number >= point, f"{point} transitions")
         nodes.kill(victim)
         start(nodes, victim)
     assert nodes.exit_code("learner") == 0, nodes.output("learner")

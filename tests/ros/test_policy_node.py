@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from deepilc_ros.policy_node import PolicyNode
 from deepilc_ros.policy_store import PolicyStore
 from deepilc_ros.qos import LATCHED, NEWEST
 from sims import registry
+from tests.faults import Faults
 
 pytestmark = pytest.mark.ros
 
@@ -153,13 +155,17 @@ def test_holds_the_observation_until_its_version_is_there(nodes: Any, probe: Any
     np.testing.assert_array_equal(node.action(2).action, expected(first, 2, Mode.TRAIN))
 
 
-def test_a_policy_that_does_not_fit_is_refused_and_the_old_one_acts(nodes: Any, probe: Any) -> None:
+@pytest.mark.promise(4)
+def test_a_policy_that_does_not_fit_is_refused_and_the_old_one_acts(
+    nodes: Any, probe: Any, faults: Faults
+) -> None:
     node = Node(nodes, probe, pacing="real_time")
     good = artefact(1)
     node.offer(good)
     node.ask(0)
 
     def refused(reason: str, content: bytes, **changes: Any) -> str:
+        faults.tries(f"policy offered that is {reason}")
         node.offer(content, **{"version": 2, **changes})
         return node.counted(f"policies rejected: {reason}")
 
@@ -194,6 +200,31 @@ def test_starts_from_the_policy_that_it_accepted_last(
     probe.node.destroy_publisher(node._policies)  # or the latched one would come again
     nodes.start("policy", autostart=True, pacing="real_time", policy_path=str(file))
     assert node.ask(3).policy_version == 7
+
+
+@pytest.mark.promise(4)
+def test_a_node_killed_while_it_swaps_policies_starts_again_from_a_whole_one(
+    nodes: Any, probe: Any, tmp_path: Path, faults: Faults
+) -> None:
+    file = tmp_path / "accepted.onnx"
+    parameters = {"autostart": True, "pacing": "real_time", "policy_path": str(file)}
+    node = Node(nodes, probe, **parameters)
+    offered = {version: artefact(version) for version in range(1, 40)}
+    node.offer(offered[1])
+    node.ask(0)
+    for number, version in enumerate((2 + i % 38 for i in faults.times(4)), start=1):
+        node.offer(offered[version], version=version)
+        until = time.monotonic() + faults.random.uniform(0.0, 0.05)
+        probe.until(lambda until=until: time.monotonic() > until, "a random moment")
+        faults.tries("SIGKILL while a policy is swapped")
+        nodes.kill("policy")
+        kept = LoadedPolicy.load(file, SYSTEM)
+        assert file.read_bytes() == offered[kept.version]
+        nodes.start("policy", **parameters)
+        answer = node.ask(number)
+        wanted = offered[answer.policy_version]
+        assert answer.policy_hash == content_hash(wanted)
+        np.testing.assert_array_equal(answer.action, expected(wanted, number, Mode.TRAIN))
 
 
 def test_observations_of_another_run_or_specification_get_no_answer(nodes: Any, probe: Any) -> None:

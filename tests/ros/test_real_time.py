@@ -13,6 +13,7 @@ from deepilc import checkpoint
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Observation, Transition
 from deepilc_ros.qos import LATCHED, NEWEST, ROWS
 from sims import registry
+from tests.faults import Faults
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
@@ -29,8 +30,10 @@ def level(reports: list[DiagnosticArray], node: str) -> tuple[bytes, str]:
     return b"", ""
 
 
+@pytest.mark.promise(1)
+@pytest.mark.promise(3)
 def test_a_silent_policy_node_is_answered_by_the_safe_action_until_an_operator_arms(
-    nodes: Any, probe: Any
+    nodes: Any, probe: Any, faults: Faults
 ) -> None:
     nodes.parameters = {"run": "mine", "pacing": "real_time", "evaluation_episodes": 0,
                         "warmup_transitions": 10_000, "autostart": True}  # fmt: skip
@@ -47,6 +50,7 @@ def test_a_silent_policy_node_is_answered_by_the_safe_action_until_an_operator_a
     state(BridgeStatus.RUNNING, "running")
     probe.until(lambda: len(transitions) > 20, "transitions")
 
+    faults.tries("SIGKILL of the policy node", 2)
     nodes.kill("policy")
     state(BridgeStatus.SAFE_STOP, "safe stop")
     assert "silent" in statuses[-1].reason
@@ -87,8 +91,10 @@ def test_a_silent_policy_node_is_answered_by_the_safe_action_until_an_operator_a
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
+@pytest.mark.promise(2)
+@pytest.mark.promise(8)
 def test_control_goes_on_without_learner_or_jacobian_server_and_no_transition_is_lost(
-    nodes: Any, probe: Any, small: dict[str, Any]
+    nodes: Any, probe: Any, small: dict[str, Any], faults: Faults
 ) -> None:
     run = nodes.folder / "run"
     nodes.parameters = {**small, "run": str(run), "transitions": 900, "warmup_transitions": 50,
@@ -107,6 +113,7 @@ def test_control_goes_on_without_learner_or_jacobian_server_and_no_transition_is
         nodes.start(name, **own)
     probe.until(lambda: learner and learner[-1].trained_on > 100, "a hundred rows")
 
+    faults.tries("SIGKILL of the Jacobian server", promises=(2, 8))
     nodes.kill("jacobian_server")
     probe.until(lambda: learner[-1].without_jacobian > 5, "rows without Jacobian")
     probe.until(lambda: level(reports, "learner")[0] == DiagnosticStatus.WARN, "a warning")
@@ -116,6 +123,7 @@ def test_control_goes_on_without_learner_or_jacobian_server_and_no_transition_is
     )
 
     before, version = bridge[-1].number, learner[-1].policy_version
+    faults.tries("SIGKILL of the learner", promises=(2,))
     nodes.kill("learner")
     probe.until(lambda: bridge[-1].number > before + 60, "control to go on")
     assert bridge[-1].state == BridgeStatus.RUNNING

@@ -15,6 +15,7 @@ from deepilc_msgs.msg import BridgeStatus, Transition
 from deepilc_ros import conversions
 from deepilc_ros.qos import LATCHED, ROWS
 from sims import registry
+from tests.faults import Faults
 
 pytestmark = pytest.mark.ros
 
@@ -79,8 +80,12 @@ def test_bag_of_a_run_holds_the_rows_that_the_learner_learned_from(
     assert manifest["events"]["transitions not recorded"] == 0
 
 
+@pytest.mark.promise(7)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_bag_is_readable_after_every_signal(number: int, nodes: Any, probe: Any) -> None:
+def test_bag_is_readable_after_every_signal(
+    number: int, nodes: Any, probe: Any, faults: Faults
+) -> None:
+    faults.tries(f"{signal.Signals(number).name} of the recorder")
     run = folder_of(nodes)
     nodes.start("recorder", run=str(run))
     transitions = probe.publisher(Transition, "transition", ROWS)

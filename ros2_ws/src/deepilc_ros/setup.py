@@ -37,6 +37,7 @@ setup(
             f"recorder = {NAME}.recorder:main",
             f"robot_bridge = {NAME}.robot_bridge:main",
             f"robot_check = {NAME}.robot_check:main",
+            f"watchdog = {NAME}.watchdog:main",
         ],
     },
 )

@@ -35,6 +35,7 @@ FAULTS = (
     Setting("reorder", 0.0, "Fraction of messages that others overtake.", 0.0, 1.0, live=True),
     Setting("motor_lag", 0.0, "Time constant of the actuators (s).", 0.0, 10.0, live=True),
     Setting("stuck", False, "Sensors repeat their last numbers with new stamps.", live=True),
+    Setting("nan", False, "Sensors say NaN in place of the first state.", live=True),
     Setting(
         "stamp_offset", 0.0, "Seconds added to all stamps; a change is a jump of time.", -1e6, 1e6,
         live=True,

@@ -330,6 +330,8 @@ class LearnerNode(Node):
             "invalid Jacobians": learner.invalid_jacobians,
             "states not finite": learner.non_finite_states,
         }
+        if thread.unwritten:
+            return Health("error", f"{thread.unwritten}; learning goes on", values)
         if thread.finished:
             return Health("ok", "finished", values)
         if thread.wanted_linearizations:

@@ -6,6 +6,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ __all__ = ["Folder", "LearningThread", "Timing", "open_learner"]
 
 PATIENCE = 0.3  # s that a message may be on its way before it is asked for
 PACE_PERIOD = 0.1  # s between paces in real time, where only a restarting bridge reads them
+MANY_HELD = 1000  # transitions held back for which a pace takes twice as long
 IDLE_WAIT = 0.05  # s
+SAVE_AGAIN = 2.0  # s between attempts to write the last checkpoint of a run
 LARGEST_REQUEST = 512  # linearizations asked for at a time
 INBOX = 20_000  # messages that may wait; what is dropped is asked for again
 REMEMBERED = 20_000  # rows without Jacobian that are kept in order to ask for it; about 1 kB each
@@ -118,6 +121,8 @@ class LearningThread(threading.Thread):
         wanted_linearizations: Transitions that have waited long for theirs.
         finished: All updates of the plan are made and the checkpoint is written.
         failure: What ended the thread, if anything did.
+        unwritten: What could not be written last, and why; empty if all was. In real time, where a
+            robot may be flying, a full disk does not end the learning.
         policy_at: When the newest policy was published, on the monotonic clock.
     """
 
@@ -138,6 +143,7 @@ class LearningThread(threading.Thread):
         self.wanted_linearizations: list[Transition] = []
         self.finished = False
         self.failure: BaseException | None = None
+        self.unwritten = ""
         self.policy_at = time.monotonic()
         self.received = 0
         self._timing = timing
@@ -218,7 +224,10 @@ class LearningThread(threading.Thread):
             self._keeper.publish()
             self._announce()
             complete = self._learn()
-            self._keeper.save()
+            while not (self._write(self._keeper.save) or self._stopping.wait(SAVE_AGAIN)):
+                pass
+            if self.unwritten:
+                raise UserError(self.unwritten)
             self.finished = complete
         except BaseException as error:
             self.failure = error
@@ -287,27 +296,48 @@ class LearningThread(threading.Thread):
         for joined in self._intake.ready(now):
             self._add(joined)
         number, at = self._paced_at
-        if now - at >= PACE_PERIOD and self._ahead().number > number:
+        period = PACE_PERIOD * (1.0 + len(self._intake) / MANY_HELD)  # looking ahead takes its time
+        if now - at >= period and self._ahead().number > number:
             self._pace()
         busy = self.learner.updates_due > 0
         if busy:
             self.learner.update()
-        if now - self.policy_at >= self._timing.policy_period and self._keeper.close_block():
-            self._announce()
+        if now - self.policy_at >= self._timing.policy_period:
+            version = self.learner.version
+            self._write(self._keeper.close_block)
+            if self.learner.version > version:
+                self._announce()
         self._save_if_asked()
         return busy
 
     def _save_if_asked(self) -> None:
         if self._saving.is_set():
             self._saving.clear()
-            self._keeper.save()
+            self._write(self._keeper.save)
+
+    def _write(self, write: Callable[[], object]) -> bool:
+        """Writes into the run folder; returns whether it could.
+
+        Raises:
+            UserError: It could not, in lockstep, where nobody waits for the next action.
+        """
+        try:
+            write()
+        except UserError as error:
+            if self._timing.lockstep:
+                raise
+            self.unwritten = str(error)
+            self.counters["files not written"] += 1
+            return False
+        self.unwritten = ""
+        return True
 
     def _add(self, joined: Joined) -> None:
         learner, number = self.learner, joined.transition.number
         if number > learner.progress.number:  # lost for ever, and counted
             learner.progress = replace(learner.progress, number=number)
         if (episode := learner.add(joined)) is not None:
-            self.folder.add_episode(episode.row)
+            self._write(partial(self.folder.add_episode, episode.row))
             if episode.mode == "eval" and self._timing.lockstep:  # else other networks flew it
                 self._keeper.judge(episode.episode_return)
         self.received += 1
@@ -335,13 +365,12 @@ class LearningThread(threading.Thread):
             self._remember(transition, -math.inf)
             self._bare.move_to_end(number, last=False)  # it has waited longest
             return
-        taken = number >= self._intake.next_number and len(self._intake) < self._intake.capacity
+        taken = self._intake.add_transition(transition, now)
         if taken and transition.trains and self._needs_jacobians:
             if number in self._early:
                 self._early.discard(number)
             elif number not in self._bare:
                 self._remember(transition, now)
-        self._intake.add_transition(transition, now)
 
     def _remember(self, transition: Transition, arrived: float) -> None:
         """Keeps a row in order to ask for its Jacobian; of too many the oldest is given up."""

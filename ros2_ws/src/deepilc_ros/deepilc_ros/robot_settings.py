@@ -50,7 +50,8 @@ SETTINGS = (
     Setting(
         "silent_periods",
         5,
-        "Control periods in a row without a usable action or state, until the bridge stops safely.",
+        "Control periods in a row without a usable action or state, each answered by the safe "
+        "action, until the bridge stops and waits for an operator.",
         low=1,
         high=1000,
         live=True,

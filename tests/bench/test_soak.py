@@ -1,0 +1,31 @@
+"""A short soak: a warm process keeps its descriptors, its threads and, roughly, its memory."""
+
+import pytest
+
+from deepilc import bench
+from deepilc.errors import UserError
+
+GROWTH = 30.0  # MB; 1600 transitions that leak 20 kB each
+
+
+@pytest.mark.ros
+@pytest.mark.slow
+@pytest.mark.promise(10)
+def test_descriptors_and_threads_stay_constant_and_memory_bounded(ros_domain, faults):
+    pytest.importorskip("rclpy", reason="ROS 2 is not installed")
+    faults.tries("operation at eight times the speed")
+    settings = {"hours": "0.05", "domain": str(ros_domain)}
+    rows = {row["metric"]: row["value"] for row in bench.run("soak", settings)}
+    for node in ("bridge", "jacobian_server", "learner", "policy", "recorder"):
+        assert rows[f"{node}: more descriptors"] == 0.0
+        assert rows[f"{node}: more threads"] == 0.0
+        assert rows[f"{node}: growth"] < GROWTH
+        assert rows[f"{node}: memory after warm-up"] > 10.0
+    assert rows["simulated"] >= 0.05
+    assert rows["nodes that died"] == 0.0
+
+
+@pytest.mark.parametrize("settings", [{"hours": "0.01"}, {"real_time_factor": "0"}])
+def test_numbers_out_of_range_are_refused(settings):
+    with pytest.raises(UserError, match=r"allowed are 0\.05 or more simulated hours"):
+        list(bench.run("soak", settings))
