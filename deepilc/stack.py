@@ -6,6 +6,7 @@ The launch file and `deepilc up` both read it, so there is never a second list. 
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,11 +17,11 @@ from deepilc import config as train_config
 from deepilc.errors import UserError, suggestion
 from deepilc.paths import stack_file
 
-__all__ = ["NodeSpec", "Parameters", "Stack", "dump", "load"]
+__all__ = ["NodeSpec", "Parameters", "Place", "Stack", "dump", "load"]
 
 Scalar = bool | int | float | str
 Parameters = Mapping[str, "Scalar | list[Scalar] | Parameters"]
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*")
 
 
 class NodeSpec(BaseModel):
@@ -39,7 +40,9 @@ class NodeSpec(BaseModel):
         "for a node that knows nothing of runs.",
     )
     remappings: dict[str, str] = Field(
-        default_factory=dict, description="Topic and service names: from the node's to the graph's."
+        default_factory=dict,
+        description="Topic and service names: from the node's to the graph's, relative to the "
+        "namespace of the stack.",
     )
     environment: dict[str, str] = Field(
         default_factory=dict, description="Environment variables of this process."
@@ -70,6 +73,39 @@ class NodeSpec(BaseModel):
         return value
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a node is in the graph.
+
+    Attributes:
+        namespace: Its namespace, from the root: "/", "/left/robot_a".
+        name: Its name.
+        remappings: Names, from the node's to the graph's.
+    """
+
+    namespace: str
+    name: str
+    remappings: dict[str, str]
+
+    @property
+    def path(self) -> str:
+        """Namespace and name."""
+        return f"{self.namespace.rstrip('/')}/{self.name}"
+
+    def resolve(self, name: str) -> str:
+        """What a topic or service of the node is called in the graph, as ROS 2 resolves it."""
+        given = self._absolute(name)
+        for source, target in self.remappings.items():
+            if self._absolute(source) == given:
+                return self._absolute(target)
+        return given
+
+    def _absolute(self, name: str) -> str:
+        if name.startswith("~/"):
+            return f"{self.path}/{name[2:]}"
+        return name if name.startswith("/") else f"{self.namespace.rstrip('/')}/{name}"
+
+
 class Stack(BaseModel):
     """What runs together, and with which numbers."""
 
@@ -86,15 +122,37 @@ class Stack(BaseModel):
         description="lockstep waits for the learner's credits, so that a run can be repeated "
         "exactly; real_time never waits. Every node gets it as a ROS parameter.",
     )
-    nodes: dict[str, NodeSpec] = Field(min_length=1, description="Node name to process.")
+    nodes: dict[str, NodeSpec] = Field(
+        min_length=1,
+        description="Node name to process; a name such as robot_a/bridge is that of a node in a "
+        "namespace below the stack's.",
+    )
 
     @field_validator("nodes")
     @classmethod
     def _node_names(cls, value: dict[str, NodeSpec]) -> dict[str, NodeSpec]:
         for name in value:
             if not _NAME.fullmatch(name):
-                raise ValueError(f"node name {name!r} must be letters, digits and underscores")
+                raise ValueError(
+                    f"node name {name!r} must be letters, digits and underscores, perhaps with a "
+                    "namespace before it, as robot_a/bridge"
+                )
         return value
+
+    def place(self, node: str, namespace: str = "") -> Place:
+        """Where a node is in the graph.
+
+        Args:
+            node: Key of `nodes`.
+            namespace: Namespace of the whole stack.
+        """
+        root = f"/{namespace.strip('/')}"
+        below, _, name = f"{root.rstrip('/')}/{node}".rpartition("/")
+        remappings = {
+            source: target if target.startswith(("/", "~")) else f"{root.rstrip('/')}/{target}"
+            for source, target in self.nodes[node].remappings.items()
+        }
+        return Place(below or "/", name, remappings)
 
     def node_parameters(
         self, node: str, run: Path, *, use_sim_time: bool = False
