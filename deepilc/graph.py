@@ -103,13 +103,33 @@ def _interface(parameters: Parameters) -> RobotInterface:
 
 
 def _recorder(parameters: Parameters) -> Names:
-    calls = _names("/diagnostics", calls="get_transitions")
+    calls = _names("/diagnostics") | _of_robots(parameters, calls="get_transitions")
     if not parameters.get("record", True):
         return calls
-    heard = "transition observation action bridge_status learner_status policy /diagnostics"
+    heard = "transition observation action bridge_status"
     if parameters.get("linearizations"):
         heard += " linearization"
-    return calls | _names(subscribes=f"{heard} {parameters.get('also', '')}")
+    shared = f"learner_status policy /diagnostics {parameters.get('also', '')}"
+    return calls | _of_robots(parameters, subscribes=heard) | _names(subscribes=shared)
+
+
+def _learner(parameters: Parameters) -> Names:
+    shared = _names("policy learner_status /diagnostics", serves="save", calls="linearize")
+    heard = "transition linearization bridge_status"
+    return shared | _of_robots(parameters, "pace", heard, calls="get_transitions")
+
+
+def _jacobian_server(parameters: Parameters) -> Names:
+    shared = _names("/diagnostics", serves="linearize")
+    return shared | _of_robots(parameters, "linearization", "transition")
+
+
+def _of_robots(parameters: Parameters, *words: str, **named: str) -> Names:
+    """Names in the namespace of each robot; without `robots` in the node's own."""
+    names, one = Names(), _names(*words, **named)
+    for robot in parameters.get("robots", "").split():
+        names |= one.named(f"{robot}/{{}}".format)
+    return names if parameters.get("robots") else one
 
 
 def _always(names: Names) -> Callable[[Parameters], Names]:
@@ -124,17 +144,8 @@ EXECUTABLES: Mapping[str, Callable[[Parameters], Names]] = {
     ),
     "bridge_node": _bridge_node,
     "fake_robot": _fake_robot,
-    "jacobian_server": _always(
-        _names("linearization /diagnostics", "transition", "linearize")
-    ),
-    "learner_node": _always(
-        _names(
-            "policy pace learner_status /diagnostics",
-            "transition linearization bridge_status",
-            "save",
-            "get_transitions linearize",
-        )
-    ),
+    "jacobian_server": _jacobian_server,
+    "learner_node": _learner,
     "monitor": _always(_names(subscribes="bridge_status learner_status /diagnostics")),
     "operate": _always(
         _names(

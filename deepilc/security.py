@@ -4,8 +4,6 @@ The format is version 0.2.0 of sros2's policies; `ros2 security create_permissio
 permissions of it. docs/security.md tells how.
 """
 
-import functools
-import operator
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,8 +52,10 @@ def enclaves(
     spaces = {root, *(stack.place(node, namespace).namespace for node in stack.nodes)}
     for node, executable in TOOLS.items():
         used = graph.of(executable, {})
-        names = [used.named(Place(space, node, {}).resolve) for space in sorted(spaces)]
-        yield Place(root, node, {}), functools.reduce(operator.or_, names)
+        names = graph.Names()
+        for space in spaces:
+            names |= used.named(Place(space, node, {}).resolve)
+        yield Place(root, node, {}), names
 
 
 def unknown(stack: Stack) -> list[str]:

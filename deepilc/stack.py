@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from deepilc import config as train_config
 from deepilc.errors import UserError, suggestion
@@ -65,6 +65,8 @@ class NodeSpec(BaseModel):
     @classmethod
     def _ros_types(cls, value: dict[str, Any]) -> dict[str, Any]:
         _check_parameters(value, "")
+        if "robots" in value:
+            raise ValueError("robots are the whole stack's: write them beside 'nodes'")
         if "pacing" in value:
             raise ValueError(
                 "pacing is the whole stack's, since nodes that disagree wait for each other: "
@@ -122,6 +124,11 @@ class Stack(BaseModel):
         description="lockstep waits for the learner's credits, so that a run can be repeated "
         "exactly; real_time never waits. Every node gets it as a ROS parameter.",
     )
+    robots: list[str] = Field(
+        default_factory=list,
+        description="Robots that feed one learner, each with its nodes in a namespace of its name; "
+        "empty: one robot. Every node gets it as a ROS parameter.",
+    )
     nodes: dict[str, NodeSpec] = Field(
         min_length=1,
         description="Node name to process; a name such as robot_a/bridge is that of a node in a "
@@ -138,6 +145,20 @@ class Stack(BaseModel):
                     "namespace before it, as robot_a/bridge"
                 )
         return value
+
+    @model_validator(mode="after")
+    def _robots_have_nodes(self) -> Self:
+        if self.robots and self.pacing != "real_time":
+            raise ValueError(
+                f"robots are {', '.join(self.robots)} and pacing is {self.pacing}: several robots "
+                "need pacing: real_time, since in lockstep the learner waits for one"
+            )
+        if len(set(self.robots)) < len(self.robots):
+            raise ValueError(f"robots are {', '.join(self.robots)}: each name may come once")
+        for robot in self.robots:
+            if not any(node.startswith(f"{robot}/") for node in self.nodes):
+                raise ValueError(f"robot {robot!r} has no node; its bridge is named {robot}/bridge")
+        return self
 
     def place(self, node: str, namespace: str = "") -> Place:
         """Where a node is in the graph.
@@ -172,6 +193,8 @@ class Stack(BaseModel):
             return {"use_sim_time": use_sim_time, **own}
         common = without_none(self.train.model_dump(mode="json"))
         common |= {"pacing": self.pacing, "run": str(run), "use_sim_time": use_sim_time}
+        if self.robots:
+            common["robots"] = " ".join(self.robots)
         return {**common, **own}
 
 
@@ -302,4 +325,6 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{where!r} is missing"
     message = first["msg"].removeprefix("Value error, ")
+    if not where:  # of the whole stack
+        return message
     return f"{where!r} is {first['input']!r}: {message}"

@@ -13,7 +13,7 @@ from deepilc.learner import Learner
 from deepilc.plan import Plan
 from deepilc.policy import Policy
 from deepilc.world import SimulatedWorld
-from deepilc_ros import learning
+from deepilc_ros import learning, stream
 from deepilc_ros.learning import LearningThread, Timing, open_learner
 from sims import registry
 
@@ -51,8 +51,10 @@ class Bench:
         self.thread = LearningThread(
             self.learner, self.folder, timing, lambda learner: None, self.pace, self.counters
         )
+        (self.stream,) = self.thread.streams.values()
 
-    def pace(self, credit):
+    def pace(self, credit, robot):
+        assert robot == ""
         self.credits.append(credit)
         self.paced.set()
 
@@ -87,13 +89,13 @@ def test_a_bridge_that_starts_in_real_time_goes_on_after_all_that_has_arrived(
     bench = Bench(tmp_path)
     rows = made(6)
     bench.take(*rows[:3], rows[4])  # the fourth is missing, and no Jacobian is there
-    bench.thread._pace()
+    bench.thread._pace(bench.stream)
     assert bench.learner.progress.number == 0
     assert bench.credits[-1].progress.number == 5
     assert bench.credits[-1].progress.train_transitions == 4
     bench.thread.linearization(7, linearization)  # so somebody has seen number 7
     bench.take()
-    bench.thread._pace()
+    bench.thread._pace(bench.stream)
     assert bench.credits[-1].progress.number == 8
 
 
@@ -106,33 +108,33 @@ def test_rows_of_the_checkpoint_are_back_filled_before_fresh_ones(tmp_path):
     first.folder.close()
     bench = Bench(tmp_path)
     bench.take(*rows[3:], *rows[:3])
-    assert [t.number for t in bench.thread.wanted_linearizations][:3] == [2, 1, 0]
+    assert [t.number for t in bench.stream.wanted_linearizations][:3] == [2, 1, 0]
 
 
 def test_what_can_never_be_used_is_forgotten_and_counted(tmp_path, linearization, monkeypatch):
     monkeypatch.setattr(learning, "INBOX", 4)
-    monkeypatch.setattr(learning, "REMEMBERED", 2)
+    monkeypatch.setattr(stream, "REMEMBERED", 2)
     bench = Bench(tmp_path)
     rows = made(8)
     bench.thread.linearization(0, linearization)
     bench.thread.history_begins_at(5)
     bench.take(rows[5])  # 0 to 4 are lost, and with them the Jacobian of 0
-    assert bench.counters["transitions lost"] == 5 and not bench.thread._early
+    assert bench.counters["transitions lost"] == 5 and not bench.stream.early
     for row in rows[1:7]:
         bench.thread.transition(row)
     assert bench.thread.waiting == 4 and bench.counters["messages dropped: inbox full"] == 2
     bench.take()
     bench.take(rows[6], rows[7])
     assert bench.counters["rows given up: too many without Jacobian"] == 1
-    assert list(bench.thread._bare) == [6, 7]
+    assert list(bench.stream.bare) == [6, 7]
 
 
 def test_a_row_that_waits_is_asked_for_however_many_came_after_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(learning, "REMEMBERED", 3)
+    monkeypatch.setattr(stream, "REMEMBERED", 3)
     bench = Bench(tmp_path)
-    bench.thread._intake.capacity = 2
+    bench.stream.intake.capacity = 2
     bench.take(*made(6))  # four of them find no room and come again later
-    assert list(bench.thread._bare) == [0, 1]
+    assert list(bench.stream.bare) == [0, 1]
     assert not bench.counters["rows given up: too many without Jacobian"]
 
 
@@ -157,7 +159,9 @@ def test_rows_that_were_overwritten_wait_for_no_jacobian():
     learner = Learner(CONFIG, "run", lockstep=False)
     for row in made(1100):
         learner.add(Joined(row, None))
-    assert learner.waiting_for_jacobian == list(range(1100 - CONFIG.replay_capacity, 1100))
+    assert learner.waiting_for_jacobian == [
+        ("", number) for number in range(1100 - CONFIG.replay_capacity, 1100)
+    ]
 
 
 def test_versions_go_on_after_what_is_flying_and_are_those_of_the_file(tmp_path):
