@@ -10,8 +10,8 @@ transitions and at every end of an episode.
 
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,14 @@ from deepilc.agent import SAC
 from deepilc.bags.dataset import Dataset
 from deepilc.config import TrainConfig
 from deepilc.demonstrations import Demonstrations
-from deepilc.episodes import Episode, EpisodeSummer
+from deepilc.episodes import Episode
 from deepilc.errors import UserError
 from deepilc.initial.start import Start, start
 from deepilc.intake import Joined
 from deepilc.models.imagination import Imagination
 from deepilc.plan import Progress
 from deepilc.replay import Replay
-from deepilc.transition import Mode, Transition
+from deepilc.robots import Robots
 from sims import registry
 from sims.model import Linearization
 
@@ -52,11 +52,10 @@ class Learner:
         lockstep: Updates draw only from rows that were there when they became due. Without it
             (real time) they draw from all rows.
         demonstrations: Earlier data for every batch; None reads those that the settings name.
-        robots: Names of the robots that feed it, each with numbers, episodes and the plan of its
-            own; ("",) is one robot of any name.
+        robots: Names of the robots that feed it; ("",) is one robot of any name.
 
     Attributes:
-        progresses: For each robot, what follows its last transition taken.
+        robots: The robots that feed it, and how far each has come.
         updates: Updates made.
         version: Version of the newest policy, from 1.
         policy: The newest policy, ONNX bytes.
@@ -83,7 +82,7 @@ class Learner:
                 "pacing=real_time"
             )
         self.config = config
-        self.robots = tuple(robots)
+        self.robots = Robots(robots)
         self.run = run
         self.lockstep = lockstep
         self.system = registry.get(config.system)
@@ -101,7 +100,6 @@ class Learner:
         if demonstrations is None and config.demonstration_rows:
             demonstrations = Demonstrations.read(config, self.system)
         self._demonstrations = demonstrations
-        self.progresses = {robot: Progress() for robot in robots}
         self.updates = 0
         self.version = 1
         self.flying_version = 0
@@ -109,7 +107,6 @@ class Learner:
         self.backfilled = 0
         self.invalid_jacobians = 0
         self.non_finite_states = 0
-        self._summers = {robot: EpisodeSummer() for robot in robots}
         self._rows_to_backfill: dict[tuple[str, int], int] = {}  # robot and number to row
         self._updates_in_policy = 0
         self._updates_in_metrics = 0
@@ -119,28 +116,14 @@ class Learner:
 
     @property
     def progress(self) -> Progress:
-        """Progress of the only robot."""
-        (progress,) = self.progresses.values()
+        """What follows the last transition taken of the only robot."""
+        (progress,) = self.robots.progresses.values()
         return progress
 
     @progress.setter
     def progress(self, progress: Progress) -> None:
-        (robot,) = self.robots
-        self.progresses[robot] = progress
-
-    @property
-    def taken(self) -> int:
-        """Transitions taken of all robots, by their numbers."""
-        return sum(progress.number for progress in self.progresses.values())
-
-    @property
-    def trained(self) -> int:
-        """Transitions learned from, of all robots."""
-        return sum(progress.train_transitions for progress in self.progresses.values())
-
-    def robot_of(self, transition: Transition) -> str:
-        """Which of `robots` made a transition."""
-        return "" if self.robots == ("",) else transition.robot
+        (name,) = self.robots.names
+        self.robots.progresses[name] = progress
 
     def add(self, joined: Joined) -> Episode | None:
         """Takes the next transition.
@@ -152,11 +135,7 @@ class Learner:
             ValueError: Its number is not the next one.
         """
         transition, linearization = joined.transition, joined.linearization
-        robot = self.robot_of(transition)
-        progress = self.progresses[robot]
-        if transition.number != progress.number:
-            raise ValueError(f"transition {transition.number} came when {progress.number} was due")
-        self.progresses[robot] = progress.after(transition)
+        episode, robot = self.robots.add(transition), self.robots.of(transition)
         self.flying_version = max(self.flying_version, transition.policy_version)
         if transition.trains:
             row = self.replay.add(transition, robot=self.robots.index(robot))
@@ -167,8 +146,7 @@ class Learner:
                 self.without_jacobian += 1
                 self._rows_to_backfill[robot, transition.number] = row
                 self._forget_overwritten()
-        episode = self._summers[robot].add(transition)
-        return None if episode is None else replace(episode, train_transitions=self.trained)
+        return episode
 
     def add_rows(self, dataset: Dataset, first: int, linearization: Linearization | None) -> None:
         """Takes the next rows of a dataset at once: the same rows as `add` makes one by one.
@@ -234,7 +212,7 @@ class Learner:
     @property
     def updates_due(self) -> int:
         """Updates that the transitions so far allow and that have not been made."""
-        beyond_first_batch = max(self.trained - self.config.batch_size, 0)
+        beyond_first_batch = max(self.robots.trained - self.config.batch_size, 0)
         allowed = int(self.config.updates_per_transition * beyond_first_batch + 1e-9)
         return allowed - self.updates
 
@@ -293,7 +271,7 @@ class Learner:
             **self.agent.metrics(),
             **({} if self._imagination is None else self._imagination.metrics()),
             "updates": self.updates,
-            "transitions": self.trained,
+            "transitions": self.robots.trained,
             "policy_version": self.version,
             "without_jacobian": self.without_jacobian,
             "invalid_jacobians": self.invalid_jacobians,
@@ -317,7 +295,6 @@ class Learner:
         if self._demonstrations is not None:
             earlier = self._demonstrations.state_dict()
             tensors.update({f"demonstrations.{k}": v for k, v in earlier.items()})
-        progresses = [self._save_progress(robot, tensors) for robot in self.robots]
         waiting = [
             (number, row, self.robots.index(robot))
             for (robot, number), row in self._rows_to_backfill.items()
@@ -326,10 +303,7 @@ class Learner:
         tensors["policy"] = np.frombuffer(self.policy, np.uint8)
         metadata = {
             **self._identity,
-            "robots": list(self.robots),
-            "progresses": progresses,
-            "progress": {"number": self.taken, "train_transitions": self.trained},
-            "episodes": [list(self._summers[robot].partial) for robot in self.robots],
+            **self.robots.save(tensors),
             "updates": self.updates,
             "updates_in_policy": self._updates_in_policy,
             "updates_in_metrics": self._updates_in_metrics,
@@ -339,15 +313,6 @@ class Learner:
             "non_finite_states": self.non_finite_states,
         }
         checkpoint.save(path, tensors, metadata)
-
-    def _save_progress(self, robot: str, tensors: dict[str, Any]) -> dict[str, int]:
-        """Progress of a robot for the metadata; what is an array goes to the tensors."""
-        progress = asdict(self.progresses[robot])
-        for field in ("state", "action"):
-            value = progress.pop(field)
-            if value is not None:
-                tensors[f"progress.{robot}{'.' if robot else ''}{field}"] = np.asarray(value)
-        return {key: int(value) for key, value in progress.items()}
 
     def save_networks(self, path: Path) -> None:
         """Writes the agent and its policy, without replay and counters: for `start_from`."""
@@ -383,14 +348,15 @@ class Learner:
         demonstrations = None
         if config.demonstration_rows:
             demonstrations = Demonstrations.restore(config, _below("demonstrations.", tensors))
-        robots = metadata.get("robots", [""])
+        robots = Robots.restore(metadata, tensors)
         learner = cls(
             config,
             metadata["run"],
             lockstep=lockstep,
             demonstrations=demonstrations,
-            robots=robots,
+            robots=robots.names,
         )
+        learner.robots = robots
         if metadata["spec_hash"] != learner.system.spec_hash:
             raise UserError(
                 f"checkpoint {path} was made for another specification of "
@@ -402,14 +368,8 @@ class Learner:
         learner.replay.load_state_dict(_below("replay.", tensors))
         if learner._imagination is not None:
             learner._imagination.load_state_dict(_below("model.", tensors))
-        # a checkpoint from before several robots could feed a learner has one of everything
-        progresses = metadata.get("progresses", [metadata["progress"]])
-        episodes = metadata.get("episodes", [metadata.get("episode")])
-        for robot, progress, episode in zip(robots, progresses, episodes, strict=True):
-            learner._restore_progress(robot, progress, tensors)
-            learner._summers[robot].resume(progress["train_transitions"], episode)
         for number, row, *of in tensors["rows_to_backfill"].tolist():
-            learner._rows_to_backfill[robots[of[0]] if of else "", number] = row
+            learner._rows_to_backfill[robots.names[of[0]] if of else "", number] = row
         for counter in (
             "updates",
             "version",
@@ -423,16 +383,6 @@ class Learner:
         learner._updates_in_metrics = metadata["updates_in_metrics"]
         learner.policy = tensors["policy"].numpy().tobytes()
         return learner
-
-    def _restore_progress(
-        self, robot: str, saved: Mapping[str, int], tensors: Mapping[str, torch.Tensor]
-    ) -> None:
-        """The opposite of `_save_progress`."""
-        progress: dict[str, Any] = {**saved, "mode": Mode(saved["mode"])}
-        for field in ("state", "action"):
-            value = tensors.get(f"progress.{robot}{'.' if robot else ''}{field}")
-            progress[field] = None if value is None else value.numpy()
-        self.progresses[robot] = Progress(**progress)
 
     def start_from(self, path: Path) -> Start:
         """Takes over networks from a file, not its replay, optimisers or counters.

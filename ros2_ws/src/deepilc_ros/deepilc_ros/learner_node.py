@@ -297,7 +297,7 @@ class LearnerNode(Node):
         since, updates = self._rate
         self._rate = now, learner.updates
         latest = thread.folder.latest
-        trained = learner.trained
+        trained = learner.robots.trained
         parts = ("critic_1_loss", "critic_2_loss")
         temporal_difference = sum(float(latest.get(part, math.nan)) for part in parts)
         message = LearnerStatus(
@@ -343,8 +343,8 @@ class LearnerNode(Node):
     def _health(self) -> Health:
         thread, learner, now = self._thread, self._thread.learner, time.monotonic()
         values = {
-            "transitions": learner.trained,
-            **{f"transitions of {r}": p.number for r, p in learner.progresses.items() if r},
+            "transitions": learner.robots.trained,
+            **{f"transitions of {r}": p.number for r, p in learner.robots.progresses.items() if r},
             "updates": learner.updates,
             "updates due": max(learner.updates_due, 0),
             "messages waiting": thread.waiting,

@@ -93,17 +93,17 @@ def open_learner(
             f"run {path} was begun with {key} = {there[key]}, the parameter is {here[key]}; "
             "go on with the settings in its config.yaml or begin a new run"
         )
-    if learner.robots != tuple(robots):
+    if learner.robots.names != tuple(robots):
         raise UserError(
-            f"run {path} was begun with {_listed(learner.robots)}, the parameter robots names "
-            f"{_listed(robots)}; go on with the same, or begin a new run"
+            f"run {path} was begun with {_listed(learner.robots.names)}, the parameter robots "
+            f"names {_listed(robots)}; go on with the same, or begin a new run"
         )
     if learner.run != folder.name:
         raise UserError(
             f"the run in {path} is called {learner.run!r}: give the folder its old name back"
         )
-    episodes = {robot: progress.episode for robot, progress in learner.progresses.items()}
-    folder.rewind(episodes, learner.trained)
+    episodes = {robot: progress.episode for robot, progress in learner.robots.progresses.items()}
+    folder.rewind(episodes, learner.robots.trained)
     return learner, folder
 
 
@@ -155,7 +155,7 @@ class LearningThread(threading.Thread):
         self._keeper = Keeper(learner, folder)
         timeout = timing.jacobian_timeout if learner.config.agent.value_gradient else None
         self.streams = {
-            robot: Stream(learner, robot, timeout, counters) for robot in learner.robots
+            robot: Stream(learner, robot, timeout, counters) for robot in learner.robots.names
         }
         self._inbox: deque[Transition | tuple[str, int, Linearization]] = deque()
         self._news = threading.Event()
@@ -317,7 +317,7 @@ class LearningThread(threading.Thread):
         while self._inbox:
             item = self._inbox.popleft()
             if isinstance(item, Transition):
-                self.streams[self.learner.robot_of(item)].transition(item, now)
+                self.streams[self.learner.robots.of(item)].transition(item, now)
             else:
                 robot, number, linearization = item
                 self.streams[robot].linearization(number, linearization)

@@ -44,7 +44,7 @@ class Stream:
         counters: Counter[str],
     ) -> None:
         self.robot = robot
-        self.intake = Intake(learner.progresses[robot].number, jacobian_timeout)
+        self.intake = Intake(learner.robots.progresses[robot].number, jacobian_timeout)
         self.bridge_number = 0
         self.bridge_finished = False
         self.history_start = 0
@@ -63,7 +63,7 @@ class Stream:
     @property
     def progress(self) -> Progress:
         """What follows the last transition that the learner took."""
-        return self._learner.progresses[self.robot]
+        return self._learner.robots.progresses[self.robot]
 
     @property
     def complete(self) -> bool:
@@ -92,7 +92,7 @@ class Stream:
     def taken(self, number: int) -> None:
         """The learner takes transition `number` next; what it skips is lost, and counted."""
         if number > self.progress.number:
-            self._learner.progresses[self.robot] = replace(self.progress, number=number)
+            self._learner.robots.progresses[self.robot] = replace(self.progress, number=number)
         self.early.discard(number)
 
     def transition(self, transition: Transition, now: float) -> None:

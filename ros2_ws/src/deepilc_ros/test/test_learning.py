@@ -3,11 +3,13 @@
 import math
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from deepilc import config as configuration
+from deepilc.errors import UserError
 from deepilc.intake import Joined
 from deepilc.learner import Learner
 from deepilc.plan import Plan
@@ -172,3 +174,55 @@ def test_versions_go_on_after_what_is_flying_and_are_those_of_the_file(tmp_path)
     learner.update()
     assert learner.new_policy()
     assert learner.version == Policy.load(learner.policy, SYSTEM).version == 8
+
+
+def of(robot, transitions):
+    return [replace(transition, robot=robot) for transition in transitions]
+
+
+def test_rows_of_two_robots_are_counted_apart_and_resumed_so(tmp_path, linearization):
+    timing, credits = Timing(False, math.inf, 0.1), {}
+
+    def opened(robots=("a", "b")):
+        learner, folder = open_learner(
+            CONFIG, tmp_path / "run", None, lockstep=False, robots=robots
+        )
+        return learner, LearningThread(
+            learner, folder, timing, lambda learner: None,
+            lambda credit, robot: credits.update({robot: credit}), Counter(),
+        )  # fmt: skip
+
+    learner, thread = opened()
+    for transition in [*of("a", made(30)), *of("b", made(8))]:
+        thread.transition(transition)
+    for number in range(30):
+        thread.linearization(number, linearization, "a")
+    for number in range(5):
+        thread.linearization(number, linearization, "b")
+    for _ in range(3):
+        thread._real_time_round()
+    assert {name: p.number for name, p in learner.robots.progresses.items()} == {"a": 30, "b": 5}
+    assert (learner.robots.taken, learner.robots.trained, learner.updates) == (35, 35, 3)
+    assert {robot: credit.progress.number for robot, credit in credits.items()} == {
+        "a": 30, "b": 8,  # b's bridge would go on after what has arrived
+    }  # fmt: skip
+    learner.add(Joined(of("b", made(6))[5], None))  # its Jacobian comes after the restart
+    learner.save(thread.folder.checkpoint)
+    thread.folder.close()
+
+    again, thread = opened()
+    assert again.robots.progresses["a"].number == 30
+    assert again.robots.progresses["b"].number == 6
+    assert again.waiting_for_jacobian == [("b", 5)]
+    assert [again.replay.robot(row) for row in range(36)] == [0] * 30 + [1] * 6
+    thread.linearization(5, linearization, "b")
+    thread._receive()
+    assert again.waiting_for_jacobian == []
+    thread.folder.close()
+    with pytest.raises(UserError, match="begun with a, b, the parameter robots names one robot"):
+        opened(("",))
+
+
+def test_several_robots_in_lockstep_are_refused():
+    with pytest.raises(UserError, match="in lockstep there is one"):
+        Learner(CONFIG, "run", lockstep=True, robots=("a", "b"))
