@@ -9,12 +9,14 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 import yaml
 
 from deepilc import stack as stack_files
 from deepilc.errors import UserError, suggestion
+from deepilc.paths import CONFIG
 from deepilc.run import RunFolder, write_atomic
 from deepilc.stack import Stack
 
@@ -22,6 +24,9 @@ STOP_GRACE = 60.0
 """Seconds from SIGINT until a node is stopped harder: the learner writes its last checkpoint."""
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
+
+_RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
+_PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")  # Fast DDS 2, 3
 
 
 def prepare(stack: Stack, out: str | Path | None = None) -> RunFolder:
@@ -61,8 +66,32 @@ def prefixes(env: Mapping[str, str]) -> list[Path]:
     return [p for p in given if p != own and not _holds_package(p, "rclpy")] + [own]
 
 
-def environment(run: Path | None = None) -> dict[str, str]:
+def discovery(env: Mapping[str, str]) -> dict[str, str]:
+    """Variables that keep a node to this machine; none where the user chose how far it reaches.
+
+    With Fast DDS a profile does it, since ROS 2's own LOCALHOST listens on every interface and
+    answers whoever asks. Its range is left to that profile then.
+
+    Args:
+        env: Environment of the node.
+    """
+    if env.get(_RANGE, "LOCALHOST") != "LOCALHOST" or env.get("ROS_STATIC_PEERS"):
+        return {}
+    other = env.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") != "rmw_fastrtps_cpp"
+    if other or any(name in env for name in _PROFILES):
+        return {_RANGE: "LOCALHOST"}
+    profile = str(CONFIG / "dds" / "this_machine_only.xml")
+    return {_RANGE: "SYSTEM_DEFAULT", **dict.fromkeys(_PROFILES, profile)}
+
+
+def environment(
+    run: Path | None = None, more: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
     """Environment for node processes: this one, completed.
+
+    Args:
+        run: Run folder, which gets their logs.
+        more: Variables on top.
 
     Raises:
         UserError: ROS 2 is missing.
@@ -74,11 +103,11 @@ def environment(run: Path | None = None) -> dict[str, str]:
         )
     env = dict(os.environ)
     env["AMENT_PREFIX_PATH"] = os.pathsep.join(map(str, prefixes(env)))
-    env.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")  # seen by this machine only
     env["PYTHONUNBUFFERED"] = "1"
     if run is not None:
         env["ROS_LOG_DIR"] = str(run / "logs" / "ros")
-    return env
+    env |= more
+    return env | discovery(env)
 
 
 def find_executable(package: str, name: str, env: Mapping[str, str]) -> Path:
@@ -107,9 +136,19 @@ def write_parameters(stack: Stack, run: Path, *, use_sim_time: bool = False) -> 
     for name in stack.nodes:
         parameters = stack.node_parameters(name, run, use_sim_time=use_sim_time)
         content = yaml.safe_dump({"/**": {"ros__parameters": parameters}}, sort_keys=False)
-        files[name] = run / "logs" / f"{name}.parameters.yaml"
+        files[name] = log_file(run, name).with_suffix(".parameters.yaml")
         write_atomic(files[name], content)
     return files
+
+
+def log_file(run: Path, node: str) -> Path:
+    """File with what a node printed.
+
+    Args:
+        run: Run folder.
+        node: Key of the stack's nodes.
+    """
+    return run / "logs" / f"{node.replace('/', '.')}.log"
 
 
 def hold(run: Path) -> IO[bytes]:

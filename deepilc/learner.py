@@ -10,7 +10,8 @@ transitions and at every end of an episode.
 
 import hashlib
 import itertools
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,14 @@ from deepilc.agent import SAC
 from deepilc.bags.dataset import Dataset
 from deepilc.config import TrainConfig
 from deepilc.demonstrations import Demonstrations
-from deepilc.episodes import Episode, EpisodeSummer
+from deepilc.episodes import Episode
 from deepilc.errors import UserError
 from deepilc.initial.start import Start, start
 from deepilc.intake import Joined
 from deepilc.models.imagination import Imagination
 from deepilc.plan import Progress
 from deepilc.replay import Replay
-from deepilc.transition import Mode
+from deepilc.robots import Robots
 from sims import registry
 from sims.model import Linearization
 
@@ -51,9 +52,10 @@ class Learner:
         lockstep: Updates draw only from rows that were there when they became due. Without it
             (real time) they draw from all rows.
         demonstrations: Earlier data for every batch; None reads those that the settings name.
+        robots: Names of the robots that feed it; ("",) is one robot of any name.
 
     Attributes:
-        progress: What follows the last transition taken.
+        robots: The robots that feed it, and how far each has come.
         updates: Updates made.
         version: Version of the newest policy, from 1.
         policy: The newest policy, ONNX bytes.
@@ -72,8 +74,15 @@ class Learner:
         *,
         lockstep: bool = True,
         demonstrations: Demonstrations | None = None,
+        robots: Sequence[str] = ("",),
     ) -> None:
+        if lockstep and len(robots) > 1:
+            raise UserError(
+                f"robots are {', '.join(robots)}: in lockstep there is one; several need "
+                "pacing=real_time"
+            )
         self.config = config
+        self.robots = Robots(robots)
         self.run = run
         self.lockstep = lockstep
         self.system = registry.get(config.system)
@@ -91,7 +100,6 @@ class Learner:
         if demonstrations is None and config.demonstration_rows:
             demonstrations = Demonstrations.read(config, self.system)
         self._demonstrations = demonstrations
-        self.progress = Progress()
         self.updates = 0
         self.version = 1
         self.flying_version = 0
@@ -99,13 +107,23 @@ class Learner:
         self.backfilled = 0
         self.invalid_jacobians = 0
         self.non_finite_states = 0
-        self._summer = EpisodeSummer()
-        self._rows_to_backfill: dict[int, int] = {}
+        self._rows_to_backfill: dict[tuple[str, int], int] = {}  # robot and number to row
         self._updates_in_policy = 0
         self._updates_in_metrics = 0
         self.policy = self._export()
 
     # --- rows -------------------------------------------------------------------------------
+
+    @property
+    def progress(self) -> Progress:
+        """What follows the last transition taken of the only robot."""
+        (progress,) = self.robots.progresses.values()
+        return progress
+
+    @progress.setter
+    def progress(self, progress: Progress) -> None:
+        (name,) = self.robots.names
+        self.robots.progresses[name] = progress
 
     def add(self, joined: Joined) -> Episode | None:
         """Takes the next transition.
@@ -117,22 +135,18 @@ class Learner:
             ValueError: Its number is not the next one.
         """
         transition, linearization = joined.transition, joined.linearization
-        if transition.number != self.progress.number:
-            raise ValueError(
-                f"transition {transition.number} came when {self.progress.number} was due"
-            )
-        self.progress = self.progress.after(transition)
+        episode, robot = self.robots.add(transition), self.robots.of(transition)
         self.flying_version = max(self.flying_version, transition.policy_version)
         if transition.trains:
-            row = self.replay.add(transition)
+            row = self.replay.add(transition, robot=self.robots.index(robot))
             self.non_finite_states += not bool(np.isfinite(transition.next_state).all())
             if linearization is not None:
                 self._linearize(row, linearization)
             elif self.config.agent.value_gradient:
                 self.without_jacobian += 1
-                self._rows_to_backfill[transition.number] = row
+                self._rows_to_backfill[robot, transition.number] = row
                 self._forget_overwritten()
-        return self._summer.add(transition)
+        return episode
 
     def add_rows(self, dataset: Dataset, first: int, linearization: Linearization | None) -> None:
         """Takes the next rows of a dataset at once: the same rows as `add` makes one by one.
@@ -164,13 +178,13 @@ class Learner:
         for last in dataset.transitions(first + count - 1, first + count):
             self.progress = replace(self.progress, train_transitions=trained).after(last)
 
-    def backfill(self, number: int, linearization: Linearization) -> bool:
+    def backfill(self, number: int, linearization: Linearization, robot: str = "") -> bool:
         """Adds the linearization of a row that was added without one.
 
         Returns:
-            Whether row `number` was waiting for it.
+            Whether row `number` of the robot was waiting for it.
         """
-        row = self._rows_to_backfill.pop(number, None)
+        row = self._rows_to_backfill.pop((robot, number), None)
         if row is None:
             return False
         self._linearize(row, linearization)
@@ -178,16 +192,16 @@ class Learner:
         return True
 
     @property
-    def waiting_for_jacobian(self) -> list[int]:
-        """Numbers of the rows that still lack a linearization."""
+    def waiting_for_jacobian(self) -> list[tuple[str, int]]:
+        """Robots and numbers of the rows that still lack a linearization."""
         return list(self._rows_to_backfill)
 
     def _forget_overwritten(self) -> None:
         """Rows that are not drawn any more need no linearization."""
         oldest = self.replay.added - self.replay.capacity
         rows = self._rows_to_backfill  # the oldest first
-        for number in list(itertools.takewhile(lambda n: rows[n] < oldest, rows)):
-            del rows[number]
+        for key in list(itertools.takewhile(lambda key: rows[key] < oldest, rows)):
+            del rows[key]
 
     def _linearize(self, row: int, linearization: Linearization) -> None:
         self.replay.set_linearization(row, linearization)
@@ -200,7 +214,7 @@ class Learner:
     @property
     def updates_due(self) -> int:
         """Updates that the transitions so far allow and that have not been made."""
-        beyond_first_batch = max(self.progress.train_transitions - self.config.batch_size, 0)
+        beyond_first_batch = max(self.robots.trained - self.config.batch_size, 0)
         allowed = int(self.config.updates_per_transition * beyond_first_batch + 1e-9)
         return allowed - self.updates
 
@@ -259,7 +273,7 @@ class Learner:
             **self.agent.metrics(),
             **({} if self._imagination is None else self._imagination.metrics()),
             "updates": self.updates,
-            "transitions": self.progress.train_transitions,
+            "transitions": self.robots.trained,
             "policy_version": self.version,
             "without_jacobian": self.without_jacobian,
             "invalid_jacobians": self.invalid_jacobians,
@@ -283,19 +297,15 @@ class Learner:
         if self._demonstrations is not None:
             earlier = self._demonstrations.state_dict()
             tensors.update({f"demonstrations.{k}": v for k, v in earlier.items()})
-        progress = asdict(self.progress)
-        for field in ("state", "action"):
-            value = progress.pop(field)
-            if value is not None:
-                tensors[f"progress.{field}"] = np.asarray(value)
-        tensors["rows_to_backfill"] = np.array(
-            list(self._rows_to_backfill.items()), np.int64
-        ).reshape(-1, 2)
+        waiting = [
+            (number, row, self.robots.index(robot))
+            for (robot, number), row in self._rows_to_backfill.items()
+        ]
+        tensors["rows_to_backfill"] = np.array(waiting, np.int64).reshape(-1, 3)
         tensors["policy"] = np.frombuffer(self.policy, np.uint8)
         metadata = {
             **self._identity,
-            "progress": {key: int(value) for key, value in progress.items()},
-            "episode": list(self._summer.partial),
+            **self.robots.save(tensors),
             "updates": self.updates,
             "updates_in_policy": self._updates_in_policy,
             "updates_in_metrics": self._updates_in_metrics,
@@ -340,7 +350,15 @@ class Learner:
         demonstrations = None
         if config.demonstration_rows:
             demonstrations = Demonstrations.restore(config, _below("demonstrations.", tensors))
-        learner = cls(config, metadata["run"], lockstep=lockstep, demonstrations=demonstrations)
+        robots = Robots.restore(metadata, tensors)
+        learner = cls(
+            config,
+            metadata["run"],
+            lockstep=lockstep,
+            demonstrations=demonstrations,
+            robots=robots.names,
+        )
+        learner.robots = robots
         if metadata["spec_hash"] != learner.system.spec_hash:
             raise UserError(
                 f"checkpoint {path} was made for another specification of "
@@ -352,14 +370,8 @@ class Learner:
         learner.replay.load_state_dict(_below("replay.", tensors))
         if learner._imagination is not None:
             learner._imagination.load_state_dict(_below("model.", tensors))
-        progress = dict(metadata["progress"])
-        progress["mode"] = Mode(progress["mode"])
-        for field in ("state", "action"):
-            value = tensors.get(f"progress.{field}")
-            progress[field] = None if value is None else value.numpy()
-        learner.progress = Progress(**progress)
-        learner._summer.resume(learner.progress.train_transitions, metadata["episode"])
-        learner._rows_to_backfill = dict(tensors["rows_to_backfill"].tolist())
+        for number, row, *of in tensors["rows_to_backfill"].tolist():
+            learner._rows_to_backfill[robots.names[of[0]] if of else "", number] = row
         for counter in (
             "updates",
             "version",

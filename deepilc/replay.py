@@ -67,8 +67,10 @@ class Replay:
         }
         self._rows = torch.empty(self._slots, ends[-1], device=self.device)
         self._keys = torch.empty(self._slots, 3, dtype=torch.int64)
-        # whether a row is the step after the row before it
-        self._follows = torch.zeros(self._slots, dtype=torch.bool, device=self.device)
+        self._robots = torch.zeros(self._slots, dtype=torch.int16)
+        # the row with the next step of a row's episode, or -1
+        self._next = torch.full((self._slots,), -1, dtype=torch.int64, device=self.device)
+        self._newest: dict[int, int] = {}  # robot to its last row
         self._staging = np.zeros(ends[-1], np.float32)
         self._host = self._rows.numpy() if self.device.type == "cpu" else None
         self._added = 0
@@ -98,7 +100,17 @@ class Replay:
         number, episode, step = self._keys[self._slot(row)].tolist()
         return number, episode, step
 
-    def add(self, transition: Transition, linearization: Linearization | None = None) -> int:
+    def robot(self, row: int) -> int:
+        """The robot of a row that is still there, as it was given to `add`.
+
+        Raises:
+            IndexError: No such row, or overwritten.
+        """
+        return int(self._robots[self._slot(row)])
+
+    def add(
+        self, transition: Transition, linearization: Linearization | None = None, robot: int = 0
+    ) -> int:
         """Appends a transition with its applied action.
 
         A terminal next state that is not finite is replaced by the state before it.
@@ -106,6 +118,7 @@ class Replay:
         Args:
             transition: The transition, states and actions in physical units.
             linearization: Its Jacobians; without them the row trains as plain SAC.
+            robot: Number of the robot that made it; the rows of several may come in any mixture.
 
         Returns:
             The row's index.
@@ -129,10 +142,12 @@ class Replay:
         self._added += 1
         self._write(row, slice(None))
         keys = torch.tensor((transition.number, transition.episode, transition.step))
-        self._follows[row % self._slots] = row > 0 and bool(
-            _is_next(self._keys[(row - 1) % self._slots], keys)
-        )
-        self._keys[row % self._slots] = keys
+        slot, before = row % self._slots, self._newest.get(robot, -1)
+        if before > max(-1, row - self._slots):  # still there
+            follows = bool(_is_next(self._keys[before % self._slots], keys))
+            self._next[before % self._slots] = row if follows else -1
+        self._keys[slot], self._robots[slot], self._next[slot] = keys, robot, -1
+        self._newest[robot] = row
         return row
 
     def add_rows(
@@ -183,10 +198,14 @@ class Replay:
         before = self._keys[(first - 1) % self._slots].clone()
         follows = _is_next(torch.cat((before[None], keys[:-1])), keys)
         follows[0] &= first > 0
-        slots = torch.arange(first, last).remainder_(self._slots)
+        indices = torch.arange(first, last)
+        slots = indices.remainder(self._slots)
         self._rows[slots.to(self.device)] = rows.to(self.device)
-        self._keys[slots] = keys
-        self._follows[slots.to(self.device)] = follows.to(self.device)
+        self._keys[slots], self._robots[slots] = keys, 0
+        following = torch.where(follows, indices, -1).to(self.device)
+        self._next[(indices - 1).remainder_(self._slots).to(self.device)] = following
+        self._next[(last - 1) % self._slots] = -1
+        self._newest[0] = last - 1
         self._added = last
 
     def set_linearization(self, row: int, linearization: Linearization) -> bool:
@@ -263,7 +282,7 @@ class Replay:
             values = getattr(batch, name).reshape(len(batch), columns.stop - columns.start)
             self._rows[slots, columns] = values.to(self.device)
         self._keys[slots.cpu()] = -1
-        self._follows[slots] = False
+        self._next[slots] = -1
         self._added = last
 
     def _batch(self, rows: torch.Tensor, size: int, correct: Correction | None = None) -> Batch:
@@ -308,9 +327,10 @@ class Replay:
         going = torch.ones_like(rows, dtype=torch.bool)
         linear = valid > 0.0
         for i in range(1, steps):
-            following = (rows + i).clamp_(max=size - 1)
-            step = self._batch(following, size, correct)
-            going = going & (rows + i < size) & self._follows[following % self._slots]
+            following = self._next[rows % self._slots]
+            going = going & (following >= 0) & (following < size)
+            rows = torch.where(going, following, rows)
+            step = self._batch(rows, size, correct)
             going &= ~(linear & (step.valid == 0.0))
             column = going[:, None]
             reward += torch.where(going, discount**i * step.reward, 0.0)
@@ -363,6 +383,7 @@ class Replay:
         return {
             "rows": self._rows[:filled].clone(),
             "keys": self._keys[:filled].clone(),
+            "robots": self._robots[:filled].clone(),
             "generator": self._generator.get_state(),
             "added": torch.tensor(self._added),
             "sizes": torch.tensor([self.state_size, self.action_size, self.capacity]),
@@ -386,8 +407,18 @@ class Replay:
         self._keys[:filled] = state["keys"]
         self._generator.set_state(state["generator"].cpu())
         self._added = int(state["added"])
-        # of the oldest row kept nobody asks
-        self._follows[:filled] = _is_next(self._keys[:filled].roll(1, 0), self._keys[:filled])
+        # checkpoints before several robots could feed a learner do not name them
+        self._robots[:filled] = state.get("robots", torch.zeros(filled, dtype=torch.int16))
+        self._newest = {}
+        indices = torch.arange(self._added - filled, self._added)
+        for robot in self._robots[:filled].unique().tolist():
+            own = indices[self._robots[indices % self._slots] == robot]
+            keys = self._keys[own % self._slots]
+            following = torch.where(_is_next(keys[:-1], keys[1:]), own[1:], -1)
+            self._next[own % self._slots] = torch.cat((following, own.new_tensor([-1]))).to(
+                self.device
+            )
+            self._newest[robot] = int(own[-1])
 
     def _slot(self, row: int) -> int:
         if not max(0, self._added - self._slots) <= row < self._added:

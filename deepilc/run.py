@@ -275,16 +275,21 @@ class RunFolder:
         self.metrics.append({"transitions": row["transitions"], **scalars})
         self._scalars(scalars, int(row["transitions"]) if step is None else step)
 
-    def rewind(self, episode: int, transitions: int) -> None:
+    def rewind(self, episodes: Mapping[str, int], transitions: int) -> None:
         """Drop what the CSV files hold beyond a checkpoint; call after loading it.
 
         Args:
-            episode: The first episode that the checkpoint does not know as finished.
+            episodes: The first episode that the checkpoint does not know as finished, for each
+                robot; the only one's name is "".
             transitions: Training transitions at the checkpoint.
         """
-        self.episodes.truncate(lambda row: _number(row, "episode") < episode)
+
+        def finished(row: Mapping[str, str]) -> bool:
+            return _number(row, "episode") < episodes.get(row.get("robot", ""), 0)
+
+        self.episodes.truncate(finished)
         self.metrics.truncate(lambda row: _number(row, "transitions") <= transitions)
-        self.times.truncate(lambda row: _number(row, "episode") < episode)
+        self.times.truncate(finished)
         self._purge = transitions + 1
 
     def discard_if_unused(self) -> None:

@@ -266,7 +266,7 @@ def _run_folder(path: Path, settings: TrainConfig) -> tuple[RunFolder, bool]:
     if begun(path, "config.yaml"):
         run = RunFolder.resume(path)
         if not run.has_checkpoint:
-            run.rewind(0, -1)
+            run.rewind({"": 0}, -1)
         return run, run.has_checkpoint
     return RunFolder.create(path, config=settings.model_dump(mode="json")), False
 

@@ -6,21 +6,22 @@ The launch file and `deepilc up` both read it, so there is never a second list. 
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from deepilc import config as train_config
 from deepilc.errors import UserError, suggestion
 from deepilc.paths import stack_file
 
-__all__ = ["NodeSpec", "Parameters", "Stack", "dump", "load"]
+__all__ = ["NodeSpec", "Parameters", "Place", "Stack", "dump", "load"]
 
 Scalar = bool | int | float | str
 Parameters = Mapping[str, "Scalar | list[Scalar] | Parameters"]
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*")
 
 
 class NodeSpec(BaseModel):
@@ -39,7 +40,9 @@ class NodeSpec(BaseModel):
         "for a node that knows nothing of runs.",
     )
     remappings: dict[str, str] = Field(
-        default_factory=dict, description="Topic and service names: from the node's to the graph's."
+        default_factory=dict,
+        description="Topic and service names: from the node's to the graph's, relative to the "
+        "namespace of the stack.",
     )
     environment: dict[str, str] = Field(
         default_factory=dict, description="Environment variables of this process."
@@ -62,12 +65,47 @@ class NodeSpec(BaseModel):
     @classmethod
     def _ros_types(cls, value: dict[str, Any]) -> dict[str, Any]:
         _check_parameters(value, "")
+        if "robots" in value:
+            raise ValueError("robots are the whole stack's: write them beside 'nodes'")
         if "pacing" in value:
             raise ValueError(
                 "pacing is the whole stack's, since nodes that disagree wait for each other: "
                 "write it beside 'nodes', as --set pacing=real_time"
             )
         return value
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a node is in the graph.
+
+    Attributes:
+        namespace: Its namespace, from the root: "/", "/left/robot_a".
+        name: Its name.
+        remappings: Names, from the node's to the graph's.
+    """
+
+    namespace: str
+    name: str
+    remappings: dict[str, str]
+
+    @property
+    def path(self) -> str:
+        """Namespace and name."""
+        return f"{self.namespace.rstrip('/')}/{self.name}"
+
+    def resolve(self, name: str) -> str:
+        """What a topic or service of the node is called in the graph, as ROS 2 resolves it."""
+        given = self._absolute(name)
+        for source, target in self.remappings.items():
+            if self._absolute(source) == given:
+                return self._absolute(target)
+        return given
+
+    def _absolute(self, name: str) -> str:
+        if name.startswith("~/"):
+            return f"{self.path}/{name[2:]}"
+        return name if name.startswith("/") else f"{self.namespace.rstrip('/')}/{name}"
 
 
 class Stack(BaseModel):
@@ -86,15 +124,56 @@ class Stack(BaseModel):
         description="lockstep waits for the learner's credits, so that a run can be repeated "
         "exactly; real_time never waits. Every node gets it as a ROS parameter.",
     )
-    nodes: dict[str, NodeSpec] = Field(min_length=1, description="Node name to process.")
+    robots: list[str] = Field(
+        default_factory=list,
+        description="Robots that feed one learner, each with its nodes in a namespace of its name; "
+        "empty: one robot. Every node gets it as a ROS parameter.",
+    )
+    nodes: dict[str, NodeSpec] = Field(
+        min_length=1,
+        description="Node name to process; a name such as robot_a/bridge is that of a node in a "
+        "namespace below the stack's.",
+    )
 
     @field_validator("nodes")
     @classmethod
     def _node_names(cls, value: dict[str, NodeSpec]) -> dict[str, NodeSpec]:
         for name in value:
             if not _NAME.fullmatch(name):
-                raise ValueError(f"node name {name!r} must be letters, digits and underscores")
+                raise ValueError(
+                    f"node name {name!r} must be letters, digits and underscores, perhaps with a "
+                    "namespace before it, as robot_a/bridge"
+                )
         return value
+
+    @model_validator(mode="after")
+    def _robots_have_nodes(self) -> Self:
+        if self.robots and self.pacing != "real_time":
+            raise ValueError(
+                f"robots are {', '.join(self.robots)} and pacing is {self.pacing}: several robots "
+                "need pacing: real_time, since in lockstep the learner waits for one"
+            )
+        if len(set(self.robots)) < len(self.robots):
+            raise ValueError(f"robots are {', '.join(self.robots)}: each name may come once")
+        for robot in self.robots:
+            if not any(node.startswith(f"{robot}/") for node in self.nodes):
+                raise ValueError(f"robot {robot!r} has no node; its bridge is named {robot}/bridge")
+        return self
+
+    def place(self, node: str, namespace: str = "") -> Place:
+        """Where a node is in the graph.
+
+        Args:
+            node: Key of `nodes`.
+            namespace: Namespace of the whole stack.
+        """
+        root = f"/{namespace.strip('/')}"
+        below, _, name = f"{root.rstrip('/')}/{node}".rpartition("/")
+        remappings = {
+            source: target if target.startswith(("/", "~")) else f"{root.rstrip('/')}/{target}"
+            for source, target in self.nodes[node].remappings.items()
+        }
+        return Place(below or "/", name, remappings)
 
     def node_parameters(
         self, node: str, run: Path, *, use_sim_time: bool = False
@@ -114,6 +193,8 @@ class Stack(BaseModel):
             return {"use_sim_time": use_sim_time, **own}
         common = without_none(self.train.model_dump(mode="json"))
         common |= {"pacing": self.pacing, "run": str(run), "use_sim_time": use_sim_time}
+        if self.robots:
+            common["robots"] = " ".join(self.robots)
         return {**common, **own}
 
 
@@ -244,4 +325,6 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{where!r} is missing"
     message = first["msg"].removeprefix("Value error, ")
+    if not where:  # of the whole stack
+        return message
     return f"{where!r} is {first['input']!r}: {message}"

@@ -81,7 +81,7 @@ def train(
     if resume:
         learner = Learner.resume(run.checkpoint)
         config = learner.config
-        run.rewind(learner.progress.episode, learner.progress.train_transitions)
+        run.rewind({"": learner.progress.episode}, learner.robots.trained)
         began -= max((float(row["seconds"]) for row in read_rows(run.times.path)), default=0.0)
     else:
         learner = Learner(config, run.name)
@@ -147,7 +147,7 @@ class Keeper:
     def __init__(self, learner: Learner, run: RunFolder) -> None:
         self._learner = learner
         self._run = run
-        self._saved_at = learner.progress.number
+        self._saved_at = learner.robots.taken
         self._clock, self._counted = time.monotonic(), learner.updates
         self._rate = 0.0
         self._returns = [
@@ -176,7 +176,7 @@ class Keeper:
         if learner.updates_since_metrics >= UPDATES_BETWEEN_METRICS:
             self._measure()
             self._run.add_metrics({**learner.metrics(), "updates_per_second": self._rate})
-        if learner.progress.number - self._saved_at >= config.checkpoint_interval:
+        if learner.robots.taken - self._saved_at >= config.checkpoint_interval:
             self.save()
         return changed
 
@@ -209,14 +209,14 @@ class Keeper:
 
     def save(self) -> None:
         """Writes a checkpoint."""
-        self._saved_at = self._learner.progress.number  # also where the disk is full: no hurry
+        self._saved_at = self._learner.robots.taken  # also where the disk is full: no hurry
         self._learner.save(self._run.checkpoint)
 
     def status(self, episode: Episode | None) -> Status:
         """The numbers for a progress line."""
         self._measure()
         return Status(
-            transitions=self._learner.progress.train_transitions,
+            transitions=self._learner.robots.trained,
             total=self._learner.config.transitions,
             updates_per_second=self._rate,
             policy_version=self._learner.version,

@@ -23,6 +23,7 @@ from deepilc.bringup import (
     environment,
     find_executable,
     hold,
+    log_file,
     prepare,
     reopen,
     write_parameters,
@@ -86,6 +87,8 @@ class Runner:
         log_level: One of `LOG_LEVELS`.
         use_respawn: Whether nodes marked `respawn` are started again.
         use_sim_time: Whether nodes follow /clock.
+        enclaves: Whether each node gets its own security enclave, named after it
+            (docs/security.md).
         report: Gets a line for each start, exit and restart, and with `echo` each line of output.
         echo: Also report what the nodes print.
     """
@@ -99,6 +102,7 @@ class Runner:
         log_level: str = "info",
         use_respawn: bool = True,
         use_sim_time: bool = False,
+        enclaves: bool = False,
         report: Callable[[str], None] = lambda line: None,
         echo: bool = False,
     ) -> None:
@@ -124,17 +128,19 @@ class Runner:
         self._lock = hold(run)
         files = write_parameters(stack, run, use_sim_time=use_sim_time)
         for name, spec in stack.nodes.items():
-            arguments = ["-r", f"__node:={name}", "--log-level", log_level]
-            arguments += ["--params-file", str(files[name])]
-            if namespace:
-                arguments += ["-r", f"__ns:=/{namespace.strip('/')}"]
-            for source, target in spec.remappings.items():
+            place = stack.place(name, namespace)
+            arguments = ["-r", f"__node:={place.name}", "-r", f"__ns:={place.namespace}"]
+            arguments += ["--log-level", log_level, "--params-file", str(files[name])]
+            for source, target in place.remappings.items():
                 arguments += ["-r", f"{source}:={target}"]
+            if enclaves:
+                arguments += ["--enclave", place.path]
             command = dies_with_parent(
                 [str(executables[name]), "--ros-args", *arguments], nice=spec.nice
             )
             log = self.log(name).open("ab")
-            self._nodes[name] = _Node(command, {**env, **spec.environment}, log, shown=log.tell())
+            env = environment(run, spec.environment)
+            self._nodes[name] = _Node(command, env, log, shown=log.tell())
 
     def __enter__(self) -> Self:
         """Start all nodes."""
@@ -161,7 +167,7 @@ class Runner:
 
     def log(self, node: str) -> Path:
         """File with what a node printed."""
-        return self.run / "logs" / f"{node}.log"
+        return log_file(self.run, node)
 
     def poll(self) -> int | None:
         """Look after the processes once; call it several times a second.

@@ -307,3 +307,47 @@ def test_large_replay_takes_memory_only_for_rows_that_were_added():
         )
     )  # fmt: skip
     assert resident() - before < 50e6
+
+
+def test_rows_of_two_robots_in_any_mixture_are_joined_with_their_own_only(monkeypatch):
+    monkeypatch.setattr(module, "_RUN_AHEAD", 8)
+    mixed, alone = Replay(N, M, 60), [Replay(N, M, 60), Replay(N, M, 60)]
+    waiting = [iter(range(45)), iter(range(45))]
+    order = np.random.default_rng(0).permutation([0, 1] * 45)
+    for robot in order:
+        row = transition(next(waiting[robot]))  # the same episodes and steps for both
+        row.state[0] += 500 * robot
+        row.reward -= 500.0 * robot
+        index = mixed.add(row, linearization(1), robot=int(robot))
+        assert mixed.robot(index) == robot
+        alone[robot].add(row, linearization(1))
+
+    def joined(replay):
+        batch = replay.sample(4000, steps=3, discount=0.5)
+        results = torch.stack((batch.reward, batch.discount, batch.next_state[:, 0]), 1).tolist()
+        return dict(zip(numbers(batch), results, strict=True))
+
+    wanted = {**joined(alone[0]), **joined(alone[1])}
+    restored = Replay(N, M, 60)
+    restored.load_state_dict(mixed.state_dict())
+    for replay in (mixed, restored):
+        found = joined(replay)
+        assert len(found) == 60, "the ring has wrapped"
+        assert found == {number: wanted[number] for number in found}
+    row = transition(45)
+    row.state[0], row.reward = 545.0, -545.0
+    for replay in (mixed, restored, alone[1]):
+        replay.add(
+            row, linearization(1), robot=0 if replay is alone[1] else 1
+        )  # the one before is long ago
+    assert joined(restored)[544] == joined(mixed)[544] == joined(alone[1])[544]
+
+
+def test_replay_of_a_time_before_several_robots_is_restored_as_that_of_one():
+    replay, old = filled(12), filled(12).state_dict()
+    del old["robots"]
+    restored = Replay(N, M, 100)
+    restored.load_state_dict(old)
+    assert {restored.robot(row) for row in range(12)} == {0}
+    for name, values in replay.state_dict().items():
+        assert torch.equal(values, restored.state_dict()[name]), name

@@ -78,7 +78,7 @@ def test_rows_beyond_the_checkpoint_are_dropped_on_resume(tmp_path):
         for transitions in (100, 300, 500):
             run.add_metrics({"transitions": transitions, "loss": np.float32(0.25)})
     again = RunFolder.resume(tmp_path / "a")
-    again.rewind(3, 300)
+    again.rewind({"": 3}, 300)
     with again:
         again.add_episode(episode(3, 400))
         again.add_metrics({"transitions": 400, "loss": 0.5})

@@ -22,8 +22,8 @@ class Rows:
     """Transitions as columns; N rows, n states, m actions, physical units, float32.
 
     Attributes:
-        run: (N,) which run a row belongs to, as an index; rows of one run are numbered together.
-        number: (N,) int64, position in its run.
+        run: (N,) which run and robot a row belongs to, as an index; its rows are numbered together.
+        number: (N,) int64, position among them.
         episode: (N,) int64
         step: (N,) int64
         mode: (N,) int64, see `Mode`.
@@ -179,10 +179,10 @@ def _in_order(rows: Rows, found: Found) -> Rows:
     """By run and number; of rows with the same number the last one recorded."""
     if not len(rows):
         return rows
-    latest = np.maximum.accumulate(rows.number + rows.run * 2**40)
-    found.noted["rows recorded out of order"] += int(
-        np.count_nonzero(rows.number[1:] + rows.run[1:] * 2**40 < latest[:-1])
-    )
+    by_run = np.argsort(rows.run, kind="stable")
+    recorded = (rows.number + rows.run * 2**40)[by_run]
+    late = recorded[1:] < np.maximum.accumulate(recorded)[:-1]
+    found.noted["rows recorded out of order"] += int(np.count_nonzero(late))
     rows = rows.take(np.lexsort((np.arange(len(rows)), rows.number, rows.run)))
     same = (rows.number[1:] == rows.number[:-1]) & (rows.run[1:] == rows.run[:-1])
     if same.any():

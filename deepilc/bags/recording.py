@@ -71,7 +71,8 @@ class Recording:
         events: Everything that was lost, removed or went wrong, counted by reason.
         failure: What ended the recording; None while it goes on.
         policies: Version to hash of the newest policies.
-        next_number: Number that the next transition will have, for whoever continues.
+        next_numbers: Robot to the number that its next transition will have, for whoever
+            continues; the only robot's name is "".
     """
 
     def __init__(self, folder: Path, about: Mapping[str, Any], limits: Limits) -> None:
@@ -81,7 +82,7 @@ class Recording:
         self.events: Counter[str] = Counter()
         self.failure: str | None = None
         self.policies: dict[str, str] = {}
-        self.next_number = 0
+        self.next_numbers: dict[str, int] = {}
         self._limits = limits
         self._writer: Any = None
         self._connections: dict[str, Any] = {}
@@ -267,7 +268,8 @@ class Recording:
             self.counts.update(before.get("messages", {}))
             self.events.update(before.get("events", {}))
             self.policies.update(before.get("policies", {}))
-            self.next_number = int(before.get("next_number", 0))
+            one = {"": int(before.get("next_number", 0))}  # before there were several robots
+            self.next_numbers.update(before.get("next_numbers", one))
             if not before.get("closed", True):
                 self.events["recordings that were cut off"] += 1
 
@@ -277,7 +279,7 @@ class Recording:
             "messages": dict(self.counts),
             "events": dict(self.events),
             "policies": self.policies,
-            "next_number": self.next_number,
+            "next_numbers": self.next_numbers,
             "pieces": {
                 piece.name: {"bytes": _size(piece), "complete": (piece / "metadata.yaml").exists()}
                 for piece in self.pieces

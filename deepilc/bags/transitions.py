@@ -128,7 +128,9 @@ class _Collector:
         return group.rows[keep], self._rows({name: v[keep] for name, v in values.items()})
 
     def _rows(self, values: Mapping[str, np.ndarray]) -> Rows:
-        names, where = np.unique(values["run"], return_inverse=True)
+        # each robot of a run counts its own rows
+        owners = np.char.add(np.char.add(values["run"], b"\n"), values["robot"])
+        names, where = np.unique(owners, return_inverse=True)
         codes = [self._runs.setdefault(name, len(self._runs)) for name in names.tolist()]
         whole = ("number", "episode", "step", "mode", "source", "policy_version")
         kept = ("state", "next_state", "reward", "dt", "terminated", "truncated", "intervention")

@@ -18,6 +18,7 @@ from deepilc.cli import (
     reporting,
     robot,
     safety,
+    securing,
     stacking,
     training,
 )
@@ -50,6 +51,7 @@ for group in (
     replaying,
     acting,
     stacking,
+    securing,
     robot,
     safety,
     inspecting,

@@ -64,6 +64,14 @@ def up(
             rich_help_panel=options.SETTING_PANEL,
         ),
     ] = False,
+    enclaves: Annotated[
+        bool,
+        typer.Option(
+            "--enclaves",
+            help="Give each node its security enclave, named after it; docs/security.md.",
+            rich_help_panel=options.SETTING_PANEL,
+        ),
+    ] = False,
     out: options.Out = None,
     resume: options.Resume = None,
 ) -> None:
@@ -103,6 +111,7 @@ def up(
         log_level=log_level,
         use_respawn=respawn,
         use_sim_time=use_sim_time,
+        enclaves=enclaves,
         report=typer.echo,
         echo=True,
     )

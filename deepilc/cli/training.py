@@ -311,7 +311,7 @@ def _resume(path: Path) -> None:
         _run(resolved, run, initial=None, resume=True)
         return
     # It ended before its first checkpoint: begin again in the same folder.
-    run.rewind(0, -1)
+    run.rewind({"": 0}, -1)
     initial = run.about.get("initial")
     _run(resolved, run, initial=None if initial is None else Path(initial), resume=False)
 

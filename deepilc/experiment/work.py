@@ -58,7 +58,7 @@ def _ours(store: Store, cell: Cell) -> list[Point]:
         shutil.rmtree(path, ignore_errors=True)  # it was killed while the folder was made
         run = RunFolder.create(path, config=config.model_dump(mode="json"))
     if not run.has_checkpoint:
-        run.rewind(0, -1)
+        run.rewind({"": 0}, -1)
     initial = None if cell.initial is None else store.best(cell.initial)
     with run:
         train(config, run, initial=initial, resume=run.has_checkpoint)

@@ -276,3 +276,18 @@ def test_run_folder_stands_for_its_bag_and_pieces_are_read_in_order(tmp_path: Pa
     dataset = load([run], SYSTEM)
     assert_rows(dataset, rows)
     assert not +dataset.found.noted
+
+
+def test_each_robot_of_a_run_counts_its_own_rows(tmp_path: Path) -> None:
+    first, second = flight(episodes=2, seed=1), flight(episodes=2, seed=2)
+    mixed = []
+    for a, b in zip(first, second, strict=True):  # the same run, numbers and episodes
+        mixed += [replace(a, robot="robot_a"), replace(b, robot="robot_b")]
+    dataset = load([record(tmp_path, all_serialized(mixed))], SYSTEM)
+    rows = dataset.rows
+    assert len(rows) == 120 and dataset.episodes == 4
+    assert not any(dataset.found.noted.values()) and not any(dataset.found.dropped.values())
+    for robot, flown in (("robot_a", first), ("robot_b", second)):
+        own = rows.take(rows.robot == robot.encode())
+        np.testing.assert_array_equal(own.state, [t.state for t in flown])
+        np.testing.assert_array_equal(own.step, [t.step for t in flown])

@@ -93,6 +93,8 @@ def test_override_reaches_settings_and_node_parameters(tmp_path: Path) -> None:
         ("nodes.my robot.executable=x", ["my robot"]),
         ("pacing=sometimes", ["pacing", "sometimes", "lockstep", "real_time"]),
         ("nodes.policy.parameters.pacing=real_time", ["nodes.policy", "pacing", "whole stack"]),
+        ("nodes.policy.parameters.robots=a", ["nodes.policy", "robots", "whole stack"]),
+        ("robots=[left]", ["left", "pacing: real_time", "lockstep"]),
     ],
 )
 def test_mistakes_are_named_with_what_is_allowed(override: str, words: list[str]) -> None:
@@ -224,3 +226,40 @@ def test_every_stack_that_drives_something_records_it_and_goes_on_without() -> N
         recorders = [node for node in nodes.values() if node.executable == "recorder"]
         assert len(recorders) == drives, name
         assert all(node.respawn and not node.required for node in recorders)
+
+
+def test_names_of_a_node_in_a_namespace_below_the_stacks_resolve_as_in_ros(tmp_path: Path) -> None:
+    remappings = {"policy": "policy", "act": "/elsewhere", "~/x": "~/y"}
+    nodes = {"robot/bridge": {**NODE, "remappings": remappings}, "learner": NODE}
+    loaded = stack.load(write(tmp_path, nodes=nodes))
+    bridge, learner = (loaded.place(node, "/left/") for node in nodes)
+    assert (bridge.namespace, bridge.name, bridge.path) == (
+        "/left/robot", "bridge", "/left/robot/bridge"
+    )  # fmt: skip
+    assert bridge.remappings == {"policy": "/left/policy", "act": "/elsewhere", "~/x": "~/y"}
+    names = {name: bridge.resolve(name) for name in ("policy", "/left/robot/act", "~/x", "odom")}
+    assert names == {
+        "policy": "/left/policy", "/left/robot/act": "/elsewhere",
+        "~/x": "/left/robot/bridge/y", "odom": "/left/robot/odom",
+    }  # fmt: skip
+    assert (learner.namespace, learner.path) == ("/left", "/left/learner")
+    assert loaded.place("learner").namespace == "/"
+
+
+@pytest.mark.parametrize(
+    ("robots", "words"),
+    [(["a", "a"], "each name may come once"), (["a", "b"], "robot 'b' has no node.* b/bridge")],
+)
+def test_robots_without_a_name_or_a_bridge_of_their_own_are_refused(
+    robots: list[str], words: str, tmp_path: Path
+) -> None:
+    file = write(tmp_path, pacing="real_time", robots=robots, nodes={"a/bridge": NODE})
+    with pytest.raises(UserError, match=words):
+        stack.load(file)
+
+
+def test_every_node_of_a_stack_with_robots_knows_their_names(tmp_path: Path) -> None:
+    loaded = stack.load("two_quadrotors")
+    for node in loaded.nodes:
+        assert loaded.node_parameters(node, tmp_path)["robots"] == "robot_a robot_b"
+    assert "robots" not in stack.load("quadrotor_sim").node_parameters("bridge", tmp_path)

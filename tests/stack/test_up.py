@@ -211,3 +211,22 @@ def test_nodes_get_their_parameters_in_a_file_of_the_run(make, run: Path) -> Non
     parameters = yaml.safe_load(runner.log("worker").read_text())["/**"]["ros__parameters"]
     assert parameters["x"] == 1e-5
     assert parameters["run"] == str(run)
+
+
+def test_a_node_gets_its_namespace_its_remaps_and_its_enclave(make, run: Path) -> None:
+    settings = {"remappings": {"policy": "policy"}, "completes": True}
+    make(worker=('echo "$@"', settings))
+    content = yaml.safe_load((run.parent / "demo.yaml").read_text())
+    content["nodes"] = {"robot_a/worker": content["nodes"]["worker"]}
+    (run.parent / "demo.yaml").write_text(yaml.safe_dump(content))
+    demo = stack.load(run.parent / "demo.yaml")
+    with up.Runner(demo, run, namespace="left", enclaves=True) as runner:
+        assert runner.wait() == 0
+    assert runner.log("robot_a/worker").name == "robot_a.worker.log"
+    words = runner.log("robot_a/worker").read_text().split()
+    for given in ("__node:=worker", "__ns:=/left/robot_a", "policy:=/left/policy"):
+        assert given in words
+    assert words[words.index("--enclave") + 1] == "/left/robot_a/worker"
+    with up.Runner(demo, run) as runner:
+        assert runner.wait() == 0
+    assert runner.log("robot_a/worker").read_text().split().count("--enclave") == 1

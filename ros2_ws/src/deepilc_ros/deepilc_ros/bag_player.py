@@ -18,13 +18,15 @@ from deepilc_ros import conversions, parameters, process
 from deepilc_ros.diagnostics import Diagnostics, Health
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import LATCHED, PACING, ROWS
+from deepilc_ros.robots import ROBOTS
 from deepilc_ros.run_name import RUN, run_name
 from deepilc_ros.timers import steady_timer
 from sims import registry
 
 SETTINGS = (
     RUN,
-    PACING,  # not used: all nodes of a stack get it
+    PACING,  # not used, as the next: all nodes of a stack get them
+    ROBOTS,
     Setting("bags", "", "Folders or files of bags, or run folders, separated by colons."),
     Setting(
         "ahead", 500, "Transitions that may be on the way to the learner at a time.",

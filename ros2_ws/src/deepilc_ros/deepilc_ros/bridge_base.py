@@ -28,6 +28,7 @@ from deepilc_ros.lifecycle import guarded
 from deepilc_ros.lockstep import NO_ANSWER
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import LATCHED, NEWEST, REAL_TIME, ROWS, newest_for
+from deepilc_ros.robots import own_name
 from deepilc_ros.run_name import run_name
 from deepilc_ros.scheduling import prioritise
 from deepilc_ros.timers import steady_timer
@@ -57,6 +58,7 @@ class BridgeBase(LifecycleNode):
         self._system = registry.get(self._config.system)
         self.run = run_name(self._values["run"])
         self._pacing = self._values["pacing"]
+        self._robot = own_name(self, self._values["robots"])
         self._period = self._tick_period()
         self._timer: Timer | None = None
         self._drive: Drive | None = None
@@ -283,6 +285,7 @@ class BridgeBase(LifecycleNode):
         message = conversions.write_transition(
             transition, self.run, self._system.spec_hash, policy_hash, stamp
         )
+        message.robot = self._robot or message.robot
         self._transitions.publish(message)
         self._history[transition.number] = message
         if len(self._history) > self._values["history"]:
@@ -323,6 +326,7 @@ class BridgeBase(LifecycleNode):
             message.last_length = episode.steps
             message.episode_return = episode.episode_return
         self._complete_status(message)
+        message.robot = self._robot or message.robot
         message.header.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)
 

@@ -6,6 +6,7 @@ from deepilc.errors import UserError
 from deepilc.guard import GuardLimits
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import PACING
+from deepilc_ros.robots import ROBOTS
 from deepilc_ros.run_name import RUN
 from deepilc_ros.scheduling import REALTIME_PRIORITY
 
@@ -19,6 +20,7 @@ SETTINGS = (
     REALTIME_PRIORITY,
     Setting("autostart", False, "Configure, activate and arm at start: for simulation."),
     PACING,
+    ROBOTS,
     Setting(
         "real_time_factor",
         1.0,

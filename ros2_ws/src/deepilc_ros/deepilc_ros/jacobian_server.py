@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter, deque
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,11 @@ from rclpy.node import Node
 
 from deepilc_msgs.msg import Linearization, Transition
 from deepilc_msgs.srv import Linearize
-from deepilc_ros import conversions, parameters, process
+from deepilc_ros import conversions, parameters, process, robots
 from deepilc_ros.diagnostics import Diagnostics, Health
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import PACING, ROWS
+from deepilc_ros.robots import ROBOTS
 from deepilc_ros.run_name import RUN, run_name
 from sims import model as models
 from sims import registry
@@ -20,6 +22,7 @@ from sims import registry
 SETTINGS = (
     RUN,
     PACING,  # not used: all nodes of a stack get it
+    ROBOTS,
     Setting(
         "largest_batch", 256, "Transitions linearized at a time, so that answers keep flowing.",
         low=1, high=4096,
@@ -46,12 +49,17 @@ class JacobianServer(Node):
         nominal, method = config.nominal_parameters, config.jacobian
         self._model = self._system.model(nominal, method)
         self._model_hash = self._system.model_hash(nominal, method)
-        self._queue: deque[Transition] = deque()
+        self._queue: deque[tuple[str, Transition]] = deque()
         self._counters: Counter[str] = Counter()
         self._busy = 0.0
         self._warm_up()
-        self._publisher = self.create_publisher(Linearization, "linearization", ROWS)
-        self.create_subscription(Transition, "transition", self._on_transition, ROWS)
+        self._linearizations = {}
+        for robot in robots.names(self._values["robots"]):
+            topic = robots.topic(robot, "linearization")
+            self._linearizations[robot] = self.create_publisher(Linearization, topic, ROWS)
+            take = partial(self._on_transition, robot)
+            topic = robots.topic(robot, "transition")
+            self.create_subscription(Transition, topic, take, ROWS)
         self.create_service(Linearize, "linearize", self._linearize)
         self._diagnostics = Diagnostics(self, self.run, self._health, self._counters)
 
@@ -76,7 +84,7 @@ class JacobianServer(Node):
 
     # --- topic ------------------------------------------------------------------------------
 
-    def _on_transition(self, message: Transition) -> None:
+    def _on_transition(self, robot: str, message: Transition) -> None:
         n, m = self._system.state.size, self._system.action.size
         if message.run != self.run:
             self._counters["transitions rejected: another run"] += 1
@@ -92,16 +100,17 @@ class JacobianServer(Node):
             if len(self._queue) >= self._values["queue"]:
                 self._queue.popleft()
                 self._counters["transitions dropped: queue full"] += 1
-            self._queue.append(message)
+            self._queue.append((robot, message))
 
-    def _work(self, batch: list[Transition]) -> None:
+    def _work(self, batch: list[tuple[str, Transition]]) -> None:
         started = time.perf_counter()
-        states = np.stack([np.frombuffer(t.state, np.float32) for t in batch])
-        actions = np.stack([np.frombuffer(t.action_applied, np.float32) for t in batch])
-        next_states = np.stack([np.frombuffer(t.next_state, np.float32) for t in batch])
-        numbers = [t.number for t in batch]
-        for message in self._rows(numbers, states, actions, next_states):
-            self._publisher.publish(message)
+        states = np.stack([np.frombuffer(t.state, np.float32) for _, t in batch])
+        actions = np.stack([np.frombuffer(t.action_applied, np.float32) for _, t in batch])
+        next_states = np.stack([np.frombuffer(t.next_state, np.float32) for _, t in batch])
+        numbers = [t.number for _, t in batch]
+        rows = self._rows(numbers, states, actions, next_states)
+        for (robot, _), message in zip(batch, rows, strict=True):
+            self._linearizations[robot].publish(message)
         self._counters["transitions linearized"] += len(batch)
         self._busy += time.perf_counter() - started
 

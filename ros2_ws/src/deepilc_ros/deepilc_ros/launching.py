@@ -49,6 +49,7 @@ ARGUMENTS = {
     "log_level": ("info", f"Least severe message to print: {', '.join(bringup.LOG_LEVELS)}."),
     "use_respawn": ("true", "Start nodes again that die, where the stack file says respawn."),
     "use_sim_time": ("false", "Nodes follow /clock; only with a bridge that publishes it."),
+    "enclaves": ("false", "Give each node its security enclave, named after it."),
 }
 
 # What `ros2 launch` itself adds to the arguments of a launch file.
@@ -122,6 +123,7 @@ def actions(arguments: dict[str, str]) -> list[LaunchDescriptionEntity]:
     """
     respawn = _truth("use_respawn", arguments)
     use_sim_time = _truth("use_sim_time", arguments)
+    enclaves = _truth("enclaves", arguments)
     level = arguments["log_level"]
     if level not in bringup.LOG_LEVELS:
         raise UserError(f"log_level is {level!r}{suggestion(level, bringup.LOG_LEVELS)}")
@@ -134,29 +136,36 @@ def actions(arguments: dict[str, str]) -> list[LaunchDescriptionEntity]:
     files = bringup.write_parameters(chosen, folder.path, use_sim_time=use_sim_time)
     entities: list[LaunchDescriptionEntity] = [LogInfo(msg=f"run folder: {folder.path}")]
     for name, spec in chosen.nodes.items():
-        node = _node(name, spec, files[name], arguments["namespace"], level, respawn)
+        place = chosen.place(name, arguments["namespace"])
+        ros_arguments = ["--log-level", level]
+        if enclaves:
+            ros_arguments += ["--enclave", place.path]
+        node = _node(name, spec, place, files[name], ros_arguments, respawn)
         entities.append(node)
         entities.append(_end_handler(node, name, spec, respawn))
     return entities
 
 
 def _node(
-    name: str, spec: stack.NodeSpec, parameters: Path, namespace: str, level: str, respawn: bool
+    name: str,
+    spec: stack.NodeSpec,
+    place: stack.Place,
+    parameters: Path,
+    ros_arguments: list[str],
+    respawn: bool,
 ) -> Node:
-    environment = dict(spec.environment)
-    if "ROS_AUTOMATIC_DISCOVERY_RANGE" not in os.environ:
-        environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    reach = bringup.discovery({**os.environ, **spec.environment})
     return Node(
         package=spec.package,
         executable=spec.executable,
-        name=name,
+        name=place.name,
         exec_name=name,  # what the console calls it
-        namespace=namespace,
+        namespace=place.namespace,
         parameters=[str(parameters)],
-        remappings=list(spec.remappings.items()),
-        additional_env=environment,
+        remappings=list(place.remappings.items()),
+        additional_env={**spec.environment, **reach},
         prefix=f"nice -n {spec.nice}" if spec.nice else None,
-        ros_arguments=["--log-level", level],
+        ros_arguments=ros_arguments,
         respawn=respawn and spec.respawn,
         respawn_delay=spec.respawn_delay,
         sigterm_timeout=str(bringup.STOP_GRACE),

@@ -3,6 +3,7 @@
 import math
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from deepilc.errors import UserError
 from deepilc.learner import Learner
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Linearization, Pace, Policy, Transition
 from deepilc_msgs.srv import GetTransitions, Linearize
-from deepilc_ros import conversions, parameters, process
+from deepilc_ros import conversions, parameters, process, robots
 from deepilc_ros.diagnostics import Diagnostics, Health
 from deepilc_ros.drive import Credit
 from deepilc_ros.learning import LearningThread, Timing, open_learner
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import LATCHED, LOCKSTEP, PACING, ROWS
+from deepilc_ros.robots import ROBOTS
 from deepilc_ros.run_name import RUN, run_name
 from deepilc_ros.status_file import write_status
 from deepilc_ros.timers import steady_timer
@@ -30,6 +32,7 @@ from deepilc_ros.timers import steady_timer
 SETTINGS = (
     RUN,
     PACING,
+    ROBOTS,
     Setting(
         "initial",
         "",
@@ -83,15 +86,18 @@ class LearnerNode(Node):
         lockstep = values["pacing"] == LOCKSTEP
         initial = Path(values["initial"]).expanduser() if values["initial"] else None
         path = Path(values["run"]).expanduser()
-        learner, folder = open_learner(config, path, initial, lockstep=lockstep)
+        self._robots = robots.names(values["robots"])
+        learner, folder = open_learner(
+            config, path, initial, lockstep=lockstep, robots=self._robots
+        )
         self.run = run_name(values["run"])
         self._system = learner.system
         self._model_hash = self._system.model_hash(config.nominal_parameters, config.jacobian)
         self._needs_jacobians = config.agent.value_gradient
         self._counters: Counter[str] = Counter()
-        self._requests: dict[str, tuple[Future, float]] = {}
+        self._requests: dict[tuple[str, str], tuple[Future, float]] = {}
         self._last_transition: float | None = None
-        self._bridge: BridgeStatus | None = None
+        self._bridges: dict[str, BridgeStatus] = {}
         self._ended_at: float | None = None
         self._rate = (time.monotonic(), learner.updates)
         self._updates_at_start = learner.updates
@@ -109,12 +115,12 @@ class LearnerNode(Node):
 
     @property
     def finished(self) -> bool:
-        """Whether the plan is complete and the bridge has said so, or the learner failed."""
+        """Whether the plan is complete and all bridges have said so, or the learner failed."""
         if self._thread.is_alive():
             return False
         self._ended_at = self._ended_at or time.monotonic()
-        bridge = self._bridge
-        heard = bridge is not None and bridge.state == BridgeStatus.FINISHED
+        states = [bridge.state for bridge in self._bridges.values()]
+        heard = states == [BridgeStatus.FINISHED] * len(self._robots)
         failed = self._thread.failure is not None
         if self._stays and not failed:
             return False
@@ -145,23 +151,35 @@ class LearnerNode(Node):
 
     def _connect(self) -> None:
         self._policy = self.create_publisher(Policy, "policy", LATCHED)
-        self._pace = self.create_publisher(Pace, "pace", LATCHED)
         self._status = self.create_publisher(LearnerStatus, "learner_status", LATCHED)
-        self.create_subscription(Transition, "transition", self._on_transition, ROWS)
-        self.create_subscription(Linearization, "linearization", self._on_linearization, ROWS)
-        self.create_subscription(BridgeStatus, "bridge_status", self._on_bridge, LATCHED)
+        self._paces: dict[str, Any] = {}
+        self._get_transitions: dict[str, Any] = {}
+        for robot in self._robots:
+            self._connect_robot(robot)
         self.create_service(Trigger, "save", self._save)
-        self._get_transitions = self.create_client(GetTransitions, "get_transitions")
         self._linearize = self.create_client(Linearize, "linearize")
         steady_timer(self, LOOK_PERIOD, self._look)
         steady_timer(self, STATUS_PERIOD, self._publish_status)
         self._diagnostics = Diagnostics(self, self.run, self._health, self._counters)
 
+    def _connect_robot(self, robot: str) -> None:
+        self._paces[robot] = self.create_publisher(Pace, robots.topic(robot, "pace"), LATCHED)
+        for kind, name, callback, qos in (
+            (Transition, "transition", self._on_transition, ROWS),
+            (Linearization, "linearization", self._on_linearization, ROWS),
+            (BridgeStatus, "bridge_status", self._on_bridge, LATCHED),
+        ):
+            self.create_subscription(kind, robots.topic(robot, name), partial(callback, robot), qos)
+        service = robots.topic(robot, "get_transitions")
+        self._get_transitions[robot] = self.create_client(GetTransitions, service)
+
     # --- in ---------------------------------------------------------------------------------
 
-    def _on_transition(self, message: Transition) -> None:
+    def _on_transition(self, robot: str, message: Transition) -> None:
         if message.run != self.run:
             self._counters["transitions rejected: another run"] += 1
+        elif robot and message.robot != robot:
+            self._counters["transitions rejected: another robot"] += 1
         elif message.spec_hash != self._system.spec_hash:
             self._counters["transitions rejected: another specification"] += 1
         else:
@@ -173,7 +191,7 @@ class LearnerNode(Node):
             self._last_transition = time.monotonic()
             self._thread.transition(transition)
 
-    def _on_linearization(self, message: Linearization) -> None:
+    def _on_linearization(self, robot: str, message: Linearization) -> None:
         if message.run != self.run:
             self._counters["linearizations rejected: another run"] += 1
         elif message.model_hash != self._model_hash:
@@ -184,13 +202,13 @@ class LearnerNode(Node):
             except ValueError as error:
                 self._counters[f"linearizations rejected: {error}"] += 1
                 return
-            self._thread.linearization(message.number, linearization)
+            self._thread.linearization(message.number, linearization, robot)
 
-    def _on_bridge(self, message: BridgeStatus) -> None:
+    def _on_bridge(self, robot: str, message: BridgeStatus) -> None:
         if message.run == self.run:
-            self._bridge = message
+            self._bridges[robot] = message
             finished = message.state == BridgeStatus.FINISHED
-            self._thread.bridge_at(message.number, finished=finished)
+            self._thread.bridge_at(message.number, robot, finished=finished)
 
     # --- what is missing --------------------------------------------------------------------
 
@@ -198,11 +216,16 @@ class LearnerNode(Node):
         """Asks for transitions and linearizations that did not come."""
         if not self._needs_jacobians or self._linearize.service_is_ready():
             self._thread.open_credits()
-        gap, late = self._thread.wanted_transitions, self._thread.wanted_linearizations
-        if gap is not None and self._may_ask("transitions", self._get_transitions):
+        for robot in self._robots:
+            self._look_at(robot)
+
+    def _look_at(self, robot: str) -> None:
+        stream, client = self._thread.streams[robot], self._get_transitions[robot]
+        gap, late = stream.wanted_transitions, stream.wanted_linearizations
+        if gap is not None and self._may_ask("transitions", robot, client):
             request = GetTransitions.Request(run=self.run, first=gap[0], last=gap[1])
-            self._ask("transitions", self._get_transitions, request, self._got_transitions)
-        if late and self._may_ask("linearizations", self._linearize):
+            self._ask("transitions", robot, client, request, self._got_transitions)
+        if late and self._may_ask("linearizations", robot, self._linearize):
             request = Linearize.Request(
                 run=self.run,
                 spec_hash=self._system.spec_hash,
@@ -211,45 +234,45 @@ class LearnerNode(Node):
                 actions=conversions.floats(np.stack([t.action_applied for t in late])),
                 next_states=conversions.floats(np.stack([t.next_state for t in late])),
             )
-            self._ask("linearizations", self._linearize, request, self._got_linearizations)
+            self._ask("linearizations", robot, self._linearize, request, self._got_linearizations)
 
-    def _may_ask(self, what: str, client: Any) -> bool:
-        """One request at a time; one that is not answered is given up after a while."""
-        if what in self._requests:
-            future, asked_at = self._requests[what]
+    def _may_ask(self, what: str, robot: str, client: Any) -> bool:
+        """One request per robot at a time; one that is not answered is given up after a while."""
+        if (what, robot) in self._requests:
+            future, asked_at = self._requests[what, robot]
             if time.monotonic() - asked_at < ANSWER_TIMEOUT:
                 return False
-            del self._requests[what]
+            del self._requests[what, robot]
             client.remove_pending_request(future)
             self._counters[f"requests for {what} unanswered"] += 1
         return bool(client.service_is_ready())
 
-    def _ask(self, what: str, client: Any, request: Any, answered: Any) -> None:
+    def _ask(self, what: str, robot: str, client: Any, request: Any, answered: Any) -> None:
         self._counters[f"requests for {what}"] += 1
         future = client.call_async(request)
-        self._requests[what] = future, time.monotonic()
-        future.add_done_callback(answered)
+        self._requests[what, robot] = future, time.monotonic()
+        future.add_done_callback(partial(answered, robot))
 
-    def _got_transitions(self, future: Future) -> None:
-        self._requests.pop("transitions", None)
+    def _got_transitions(self, robot: str, future: Future) -> None:
+        self._requests.pop(("transitions", robot), None)
         answer = future.result()
         if answer is None or answer.error:
             self._counters["requests for transitions refused"] += 1
             return
         self._counters["transitions fetched"] += len(answer.transitions)
         for message in answer.transitions:
-            self._on_transition(message)
-        self._thread.history_begins_at(answer.oldest)
+            self._on_transition(robot, message)
+        self._thread.history_begins_at(answer.oldest, robot)
 
-    def _got_linearizations(self, future: Future) -> None:
-        self._requests.pop("linearizations", None)
+    def _got_linearizations(self, robot: str, future: Future) -> None:
+        self._requests.pop(("linearizations", robot), None)
         answer = future.result()
         if answer is None or answer.error:
             self._counters["requests for linearizations refused"] += 1
             return
         self._counters["linearizations fetched"] += len(answer.linearizations)
         for message in answer.linearizations:
-            self._on_linearization(message)
+            self._on_linearization(robot, message)
 
     # --- out --------------------------------------------------------------------------------
 
@@ -264,8 +287,8 @@ class LearnerNode(Node):
         message.header.stamp = self.get_clock().now().to_msg()
         self._policy.publish(message)
 
-    def _publish_pace(self, credit: Credit) -> None:
-        self._pace.publish(
+    def _publish_pace(self, credit: Credit, robot: str) -> None:
+        self._paces[robot].publish(
             conversions.write_pace(credit, self.run, self.get_clock().now().to_msg())
         )
 
@@ -274,7 +297,7 @@ class LearnerNode(Node):
         since, updates = self._rate
         self._rate = now, learner.updates
         latest = thread.folder.latest
-        trained = learner.progress.train_transitions
+        trained = learner.robots.trained
         parts = ("critic_1_loss", "critic_2_loss")
         temporal_difference = sum(float(latest.get(part, math.nan)) for part in parts)
         message = LearnerStatus(
@@ -299,9 +322,9 @@ class LearnerNode(Node):
         )
         message.header.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)
-        if self._bridge is not None:
+        if self._bridges:
             try:
-                write_status(thread.folder.path / "status.json", message, self._bridge)
+                write_status(thread.folder.path / "status.json", message, self._bridges)
             except OSError:  # a full disk must not end the learning
                 self._counters["status file not written"] += 1
 
@@ -320,7 +343,8 @@ class LearnerNode(Node):
     def _health(self) -> Health:
         thread, learner, now = self._thread, self._thread.learner, time.monotonic()
         values = {
-            "transitions": learner.progress.train_transitions,
+            "transitions": learner.robots.trained,
+            **{f"transitions of {r}": p.number for r, p in learner.robots.progresses.items() if r},
             "updates": learner.updates,
             "updates due": max(learner.updates_due, 0),
             "messages waiting": thread.waiting,
@@ -334,13 +358,16 @@ class LearnerNode(Node):
             return Health("error", f"{thread.unwritten}; learning goes on", values)
         if thread.finished:
             return Health("ok", "finished", values)
-        if thread.wanted_linearizations:
+        streams = thread.streams.values()
+        if any(stream.wanted_linearizations for stream in streams):
             return Health("warning", "Jacobians are late: is the Jacobian server there?", values)
         if self._needs_jacobians and not self._linearize.service_is_ready():
             return Health("warning", "no Jacobian server", values)
-        if (gap := thread.wanted_transitions) is not None:
-            first, last = gap
-            return Health("warning", f"transitions {first} to {last} are missing", values)
+        for stream in streams:
+            if (gap := stream.wanted_transitions) is not None:
+                of = f" of {stream.robot}" if stream.robot else ""
+                text = f"transitions {gap[0]} to {gap[1]}{of} are missing"
+                return Health("warning", text, values)
         if self._last_transition is None or now - self._last_transition > SILENT:
             return Health("ok", "no transitions at the moment", values)
         return Health("ok", "learning", values)

@@ -1,36 +1,32 @@
 """The learner's thread: joins what arrives, learns, hands out policies and credits. No ROS here."""
 
-import math
 import threading
 import time
-from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deepilc.config import TrainConfig
 from deepilc.errors import UserError
-from deepilc.intake import Intake, Joined
+from deepilc.intake import Joined
 from deepilc.learner import Learner, block_ends
-from deepilc.plan import Progress
 from deepilc.run import RunFolder
 from deepilc.train import Keeper
 from deepilc.transition import Transition
 from deepilc_ros.drive import Credit
+from deepilc_ros.stream import Stream
 from sims.model import Linearization
 
 __all__ = ["Folder", "LearningThread", "Timing", "open_learner"]
 
-PATIENCE = 0.3  # s that a message may be on its way before it is asked for
 PACE_PERIOD = 0.1  # s between paces in real time, where only a restarting bridge reads them
 MANY_HELD = 1000  # transitions held back for which a pace takes twice as long
 IDLE_WAIT = 0.05  # s
 SAVE_AGAIN = 2.0  # s between attempts to write the last checkpoint of a run
-LARGEST_REQUEST = 512  # linearizations asked for at a time
 INBOX = 20_000  # messages that may wait; what is dropped is asked for again
-REMEMBERED = 20_000  # rows without Jacobian that are kept in order to ask for it; about 1 kB each
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,12 @@ class Folder(RunFolder):
 
 
 def open_learner(
-    config: TrainConfig, path: Path, initial: Path | None, *, lockstep: bool
+    config: TrainConfig,
+    path: Path,
+    initial: Path | None,
+    *,
+    lockstep: bool,
+    robots: Sequence[str] = ("",),
 ) -> tuple[Learner, Folder]:
     """The learner of a run folder: where its checkpoint left off, or a new one.
 
@@ -70,6 +71,7 @@ def open_learner(
         path: Run folder; made if it is not there.
         initial: Checkpoint or policy that a new run starts from (see `Learner.start_from`).
         lockstep: See `Learner`.
+        robots: See `Learner`.
 
     Raises:
         UserError: The folder is something else, or holds a run with other settings.
@@ -78,12 +80,12 @@ def open_learner(
         Folder.create(path, config=config.model_dump(mode="json"))
     folder = Folder.resume(path)
     if not folder.has_checkpoint:
-        learner = Learner(config, folder.name, lockstep=lockstep)
+        learner = Learner(config, folder.name, lockstep=lockstep, robots=robots)
         if initial is not None:
             started = learner.start_from(initial)
             started.write(folder.path)
             print(*started.lines, sep="\n", flush=True)  # to the node's log
-        folder.rewind(0, 0)
+        folder.rewind({}, 0)
         return learner, folder
     learner = Learner.resume(folder.checkpoint, lockstep=lockstep)
     there, here = learner.config.model_dump(), config.model_dump()
@@ -94,12 +96,22 @@ def open_learner(
             f"run {path} was begun with {key} = {there[key]}, the parameter is {here[key]}; "
             "go on with the settings in its config.yaml or begin a new run"
         )
+    if learner.robots.names != tuple(robots):
+        raise UserError(
+            f"run {path} was begun with {_listed(learner.robots.names)}, the parameter robots "
+            f"names {_listed(robots)}; go on with the same, or begin a new run"
+        )
     if learner.run != folder.name:
         raise UserError(
             f"the run in {path} is called {learner.run!r}: give the folder its old name back"
         )
-    folder.rewind(learner.progress.episode, learner.progress.train_transitions)
+    episodes = {robot: progress.episode for robot, progress in learner.robots.progresses.items()}
+    folder.rewind(episodes, learner.robots.trained)
     return learner, folder
+
+
+def _listed(robots: Sequence[str]) -> str:
+    return "one robot" if tuple(robots) == ("",) else ", ".join(robots)
 
 
 class LearningThread(threading.Thread):
@@ -113,12 +125,11 @@ class LearningThread(threading.Thread):
         folder: Receives metrics, episodes, policies and checkpoints.
         timing: See `Timing`.
         publish_policy: Called with the learner when it has a new policy.
-        publish_pace: Called with each credit.
+        publish_pace: Called with each credit and its robot.
         counters: Receives what was lost and made up for.
 
     Attributes:
-        wanted_transitions: First and last number of transitions that are missing, or None.
-        wanted_linearizations: Transitions that have waited long for theirs.
+        streams: Robot to what is on the way from it.
         finished: All updates of the plan are made and the checkpoint is written.
         failure: What ended the thread, if anything did.
         unwritten: What could not be written last, and why; empty if all was. In real time, where a
@@ -132,15 +143,13 @@ class LearningThread(threading.Thread):
         folder: Folder,
         timing: Timing,
         publish_policy: Callable[[Learner], None],
-        publish_pace: Callable[[Credit], None],
+        publish_pace: Callable[[Credit, str], None],
         counters: Counter[str],
     ) -> None:
         super().__init__(name="learning", daemon=True)
         self.learner = learner
         self.folder = folder
         self.counters = counters
-        self.wanted_transitions: tuple[int, int] | None = None
-        self.wanted_linearizations: list[Transition] = []
         self.finished = False
         self.failure: BaseException | None = None
         self.unwritten = ""
@@ -150,23 +159,15 @@ class LearningThread(threading.Thread):
         self._publish_policy = publish_policy
         self._publish_pace = publish_pace
         self._keeper = Keeper(learner, folder)
-        self._needs_jacobians = learner.config.agent.value_gradient
-        self._intake = Intake(
-            learner.progress.number, timing.jacobian_timeout if self._needs_jacobians else None
-        )
-        self._inbox: deque[Transition | tuple[int, Linearization]] = deque()
+        timeout = timing.jacobian_timeout if learner.config.agent.value_gradient else None
+        self.streams = {
+            robot: Stream(learner, robot, timeout, counters) for robot in learner.robots.names
+        }
+        self._inbox: deque[Transition | tuple[str, int, Linearization]] = deque()
         self._news = threading.Event()
         self._stopping = threading.Event()
         self._saving = threading.Event()
         self._open = threading.Event()
-        self._bridge_number = 0
-        self._bridge_finished = False
-        self._history_start = 0
-        self._behind_since: float | None = None
-        self._bare: OrderedDict[int, tuple[Transition, float]] = OrderedDict()
-        self._early: set[int] = set()
-        self._forgotten = set(learner.waiting_for_jacobian)  # rows of the checkpoint
-        self._paced_at = (-1, 0.0)
 
     # --- called by other threads ------------------------------------------------------------
 
@@ -174,26 +175,26 @@ class LearningThread(threading.Thread):
         """A transition has arrived."""
         self._put(transition)
 
-    def linearization(self, number: int, linearization: Linearization) -> None:
+    def linearization(self, number: int, linearization: Linearization, robot: str = "") -> None:
         """A linearization has arrived."""
-        self._put((number, linearization))
+        self._put((robot, number, linearization))
 
-    def _put(self, item: Transition | tuple[int, Linearization]) -> None:
+    def _put(self, item: Transition | tuple[str, int, Linearization]) -> None:
         if len(self._inbox) >= INBOX:
             self.counters["messages dropped: inbox full"] += 1
         else:
             self._inbox.append(item)
         self._news.set()
 
-    def bridge_at(self, number: int, *, finished: bool = False) -> None:
-        """The bridge says which number comes next, and whether its plan is complete."""
-        self._bridge_number = number
-        self._bridge_finished = finished
+    def bridge_at(self, number: int, robot: str = "", *, finished: bool = False) -> None:
+        """A bridge says which number comes next, and whether its plan is complete."""
+        stream = self.streams[robot]
+        stream.bridge_number, stream.bridge_finished = number, finished
         self._news.set()
 
-    def history_begins_at(self, number: int) -> None:
-        """The bridge keeps no transitions before this one."""
-        self._history_start = number
+    def history_begins_at(self, number: int, robot: str = "") -> None:
+        """A bridge keeps no transitions before this one."""
+        self.streams[robot].history_start = number
         self._news.set()
 
     def open_credits(self) -> None:
@@ -252,23 +253,18 @@ class LearningThread(threading.Thread):
         return False
 
     def _complete(self) -> bool:
-        learner = self.learner
-        if self._timing.lockstep and learner.updates_due > 0:
+        if self._timing.lockstep and self.learner.updates_due > 0:
             return False
-        if learner.config.plan.mode(learner.progress) is None:
-            return True
-        # In real time the bridge also counts the transitions that were lost on the way.
-        intake = self._intake
-        all_taken = not len(intake) and intake.next_number >= self._bridge_number
-        return not self._timing.lockstep and self._bridge_finished and all_taken
+        return all(stream.complete for stream in self.streams.values())
 
     def _lockstep_round(self) -> bool:
         """As the in-process run: after each row its updates, after each block a policy."""
         self._receive()
         busy = False
-        for joined in self._intake.ready(time.monotonic()):
+        (stream,) = self.streams.values()
+        for joined in stream.intake.ready(time.monotonic()):
             busy = True
-            self._add(joined)
+            self._add(joined, stream)
             self._close_block()
             if self._stopping.is_set():
                 break
@@ -277,6 +273,7 @@ class LearningThread(threading.Thread):
     def _close_block(self) -> None:
         """Makes the updates that are due; at a block's end also the policy and the credit."""
         learner = self.learner
+        (stream,) = self.streams.values()
         while learner.updates_due > 0:
             if self._stopping.is_set():
                 return
@@ -285,20 +282,22 @@ class LearningThread(threading.Thread):
             if self._keeper.close_block():
                 self._announce()
             self._save_if_asked()
-            self._pace()
-        elif self._paced_at[0] < 0:
-            self._pace()  # resumed within a block
+            self._pace(stream)
+        elif stream.paced_at[0] < 0:
+            self._pace(stream)  # resumed within a block
 
     def _real_time_round(self) -> bool:
         """Takes what is there, makes at most one update, hands out a policy when it is time."""
         self._receive()
         now = time.monotonic()
-        for joined in self._intake.ready(now):
-            self._add(joined)
-        number, at = self._paced_at
-        period = PACE_PERIOD * (1.0 + len(self._intake) / MANY_HELD)  # looking ahead takes its time
-        if now - at >= period and self._ahead().number > number:
-            self._pace()
+        for stream in self.streams.values():
+            for joined in stream.intake.ready(now):
+                self._add(joined, stream)
+            number, at = stream.paced_at
+            # looking ahead takes its time
+            period = PACE_PERIOD * (1.0 + len(stream.intake) / MANY_HELD)
+            if now - at >= period and stream.ahead().number > number:
+                self._pace(stream)
         busy = self.learner.updates_due > 0
         if busy:
             self.learner.update()
@@ -332,16 +331,14 @@ class LearningThread(threading.Thread):
         self.unwritten = ""
         return True
 
-    def _add(self, joined: Joined) -> None:
-        learner, number = self.learner, joined.transition.number
-        if number > learner.progress.number:  # lost for ever, and counted
-            learner.progress = replace(learner.progress, number=number)
-        if (episode := learner.add(joined)) is not None:
-            self._write(partial(self.folder.add_episode, episode.row))
+    def _add(self, joined: Joined, stream: Stream) -> None:
+        stream.taken(joined.transition.number)
+        if (episode := self.learner.add(joined)) is not None:
+            of = {"robot": stream.robot} if stream.robot else {}
+            self._write(partial(self.folder.add_episode, {**of, **episode.row}))
             if episode.mode == "eval" and self._timing.lockstep:  # else other networks flew it
                 self._keeper.judge(episode.episode_return)
         self.received += 1
-        self._early.discard(number)
 
     # --- in ---------------------------------------------------------------------------------
 
@@ -351,65 +348,15 @@ class LearningThread(threading.Thread):
         while self._inbox:
             item = self._inbox.popleft()
             if isinstance(item, Transition):
-                self._take_transition(item, now)
+                self.streams[self.learner.robots.of(item)].transition(item, now)
             else:
-                self._take_linearization(*item)
-        self._note_missing(now)
-        self.counters["messages received twice"] = self._intake.duplicates
-        self.counters["messages dropped: intake full"] = self._intake.dropped
-
-    def _take_transition(self, transition: Transition, now: float) -> None:
-        number = transition.number
-        if number in self._forgotten:
-            self._forgotten.discard(number)
-            self._remember(transition, -math.inf)
-            self._bare.move_to_end(number, last=False)  # it has waited longest
-            return
-        taken = self._intake.add_transition(transition, now)
-        if taken and transition.trains and self._needs_jacobians:
-            if number in self._early:
-                self._early.discard(number)
-            elif number not in self._bare:
-                self._remember(transition, now)
-
-    def _remember(self, transition: Transition, arrived: float) -> None:
-        """Keeps a row in order to ask for its Jacobian; of too many the oldest is given up."""
-        if len(self._bare) >= REMEMBERED:
-            self._bare.popitem(last=False)
-            self.counters["rows given up: too many without Jacobian"] += 1
-        self._bare[transition.number] = transition, arrived
-
-    def _take_linearization(self, number: int, linearization: Linearization) -> None:
-        unknown = self._bare.pop(number, None) is None and number >= self._intake.next_number
-        if unknown and len(self._early) < REMEMBERED:
-            self._early.add(number)
-        if not self._intake.add_linearization(number, linearization):
-            self.learner.backfill(number, linearization)
-
-    def _note_missing(self, now: float) -> None:
-        intake = self._intake
-        gap = intake.missing()
-        if gap is not None and gap[1] < self._history_start:
-            self.counters["transitions lost"] += intake.give_up_missing()
-            self._early = {number for number in self._early if number >= intake.next_number}
-            gap = intake.missing()
-        if gap is None and not len(intake) and self._bridge_number > intake.next_number:
-            if self._behind_since is None:
-                self._behind_since = now
-            if now - self._behind_since > PATIENCE:
-                gap = intake.next_number, self._bridge_number - 1
-        else:
-            self._behind_since = None
-        self._forgotten = {n for n in self._forgotten if n >= self._history_start}
-        if gap is None and self._forgotten:
-            gap = min(self._forgotten), max(self._forgotten)
-        self.wanted_transitions = gap
-        late: list[Transition] = []
-        for transition, arrived in self._bare.values():
-            if now - arrived < PATIENCE or len(late) >= LARGEST_REQUEST:
-                break
-            late.append(transition)
-        self.wanted_linearizations = late
+                robot, number, linearization = item
+                self.streams[robot].linearization(number, linearization)
+        for stream in self.streams.values():
+            stream.note_missing(now)
+        intakes = [stream.intake for stream in self.streams.values()]
+        self.counters["messages received twice"] = sum(i.duplicates for i in intakes)
+        self.counters["messages dropped: intake full"] = sum(i.dropped for i in intakes)
 
     # --- out --------------------------------------------------------------------------------
 
@@ -417,27 +364,15 @@ class LearningThread(threading.Thread):
         self.policy_at = time.monotonic()
         self._publish_policy(self.learner)
 
-    def _ahead(self) -> Progress:
-        """Where a bridge that starts goes on, so that no number is used twice.
-
-        In lockstep where the learner is: the bridge then repeats its block. In real time after all
-        that has arrived.
-        """
-        progress = self.learner.progress
-        if self._timing.lockstep:
-            return progress
-        for transition in self._intake.held():
-            progress = progress.after(transition)
-        return replace(progress, number=max(progress.number, max(self._early, default=-1) + 1))
-
-    def _pace(self) -> None:
-        progress, interval = self._ahead(), self.learner.config.policy_interval
-        self._paced_at = progress.number, time.monotonic()
+    def _pace(self, stream: Stream) -> None:
+        progress, interval = stream.ahead(), self.learner.config.policy_interval
+        stream.paced_at = progress.number, time.monotonic()
         lockstep = self._timing.lockstep
         self._publish_pace(
             Credit(
                 progress,
                 up_to=(progress.number // interval + 1) * interval,
                 policy_version=self.learner.version if lockstep else 0,
-            )
+            ),
+            stream.robot,
         )

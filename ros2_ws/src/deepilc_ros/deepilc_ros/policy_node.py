@@ -22,6 +22,7 @@ from deepilc_ros.lifecycle import bring_up, guarded
 from deepilc_ros.parameters import Setting
 from deepilc_ros.policy_store import PolicyStore
 from deepilc_ros.qos import LATCHED, NEWEST, PACING, REAL_TIME, newest_for
+from deepilc_ros.robots import ROBOTS
 from deepilc_ros.run_name import RUN, run_name
 from deepilc_ros.scheduling import REALTIME_PRIORITY, ordinary, prioritise
 from sims import registry
@@ -31,6 +32,7 @@ SETTINGS = (
     REALTIME_PRIORITY,
     Setting("autostart", False, "Configure and activate at start: for simulation."),
     PACING,
+    ROBOTS,  # not used: all nodes of a stack get it
     Setting(
         "policy_path",
         "",

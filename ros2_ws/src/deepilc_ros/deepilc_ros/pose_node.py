@@ -12,6 +12,7 @@ from deepilc_msgs.msg import Observation
 from deepilc_ros import conversions, parameters, process
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import PACING, newest_for
+from deepilc_ros.robots import ROBOTS
 from deepilc_ros.run_name import RUN, run_name
 from sims import registry
 from sims.pictures.kinematics import Kinematics
@@ -19,6 +20,7 @@ from sims.pictures.kinematics import Kinematics
 SETTINGS = (
     RUN,
     PACING,
+    ROBOTS,  # not used: all nodes of a stack get it
     Setting("frame", "world", "Frame of poses (ENU, z up)."),
     Setting(
         "prefix", "", "Put before the names of the bodies' frames, to tell robots apart in RViz."

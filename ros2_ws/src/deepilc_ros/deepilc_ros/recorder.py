@@ -4,6 +4,7 @@ import importlib
 import os
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,11 @@ from deepilc_msgs.msg import (
     Transition,
 )
 from deepilc_msgs.srv import GetTransitions
-from deepilc_ros import parameters, process
+from deepilc_ros import parameters, process, robots
 from deepilc_ros.diagnostics import Diagnostics, Health
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import BYSTANDER, LATCHED, PACING, ROWS
+from deepilc_ros.robots import ROBOTS
 from deepilc_ros.run_name import RUN, run_name
 from deepilc_ros.timers import steady_timer
 from sims import registry
@@ -41,6 +43,7 @@ from sims import registry
 SETTINGS = (
     RUN,
     PACING,  # not used: all nodes of a stack get it
+    ROBOTS,
     Setting(
         "record", True, "Whether anything is recorded; false keeps the node idle."
     ),
@@ -89,7 +92,7 @@ class Recorder(Node):
         self.run = run_name(values["run"])
         self._definitions = Definitions(prefixes(os.environ))
         self._counters: Counter[str] = Counter()
-        self._request: tuple[Future, int] | None = None
+        self._requests: dict[str, tuple[Future, int]] = {}  # robot to request and its tick
         self._said: str | None = None
         self._ticks = 0
         self._unknown = set(values["also"].split())
@@ -105,8 +108,14 @@ class Recorder(Node):
         }
         limits = Limits(values["piece_mb"], values["total_mb"], values["reserve_mb"])
         self._recording = Recording(folder / "bag", about, limits)
-        self._numbering = Numbering(self._recording.next_number)
-        self._fetch = self.create_client(GetTransitions, "get_transitions")
+        self._numbering: dict[str, Numbering] = {}
+        self._fetch: dict[str, Any] = {}
+        self._transition_topics: dict[str, str] = {}
+        for robot in robots.names(values["robots"]):
+            expected = self._recording.next_numbers.get(robot, 0)
+            self._numbering[robot] = Numbering(expected)
+            service = robots.topic(robot, "get_transitions")
+            self._fetch[robot] = self.create_client(GetTransitions, service)
         if values["record"]:
             self._subscribe(linearizations=values["linearizations"])
         steady_timer(self, TICK, self._tick)
@@ -131,13 +140,17 @@ class Recorder(Node):
     # --- in ---------------------------------------------------------------------------------
 
     def _subscribe(self, *, linearizations: bool) -> None:
-        self._transition_topic = self._listen(Transition, "transition", ROWS, self._on_transition)
-        self._listen(Observation, "observation", BYSTANDER)
-        self._listen(Action, "action", BYSTANDER)
-        if linearizations:
-            self._listen(Linearization, "linearization", ROWS)
+        for robot in self._numbering:
+            take = partial(self._on_transition, robot)
+            topic = partial(robots.topic, robot)
+            name = self._listen(Transition, topic("transition"), ROWS, take)
+            self._transition_topics[robot] = name
+            self._listen(Observation, topic("observation"), BYSTANDER)
+            self._listen(Action, topic("action"), BYSTANDER)
+            if linearizations:
+                self._listen(Linearization, topic("linearization"), ROWS)
+            self._listen(BridgeStatus, topic("bridge_status"), LATCHED)
         self._listen(DiagnosticArray, "/diagnostics", BYSTANDER)
-        self._listen(BridgeStatus, "bridge_status", LATCHED)
         self._listen(LearnerStatus, "learner_status", LATCHED)
         self._policy_topic = self.resolve_topic_name("policy")
         self._recording.add_topic(self._policy_topic, self._definition(Policy))
@@ -163,12 +176,12 @@ class Recorder(Node):
         package = kind.__module__.partition(".")[0]
         return self._definitions.of(f"{package}/msg/{kind.__name__}")
 
-    def _on_transition(self, data: bytes) -> None:
-        self._recording.write(self._transition_topic, data)
+    def _on_transition(self, robot: str, data: bytes) -> None:
+        self._recording.write(self._transition_topics[robot], data)
         run, number = peek(data)
         if run == self.run.encode():
-            self._numbering.arrived(number)
-            self._recording.next_number = self._numbering.expected
+            self._numbering[robot].arrived(number)
+            self._recording.next_numbers[robot] = self._numbering[robot].expected
 
     def _on_policy(self, message: Policy) -> None:
         """Without the file itself: its hash names it, and the run folder keeps what matters."""
@@ -186,7 +199,8 @@ class Recorder(Node):
             self._recording.save_manifest()
         if self._unknown and self._ticks % round(DISCOVERY_PERIOD / TICK) == 0:
             self._discover()
-        self._ask()
+        for robot in self._numbering:
+            self._ask(robot)
         self._say()
 
     def _discover(self) -> None:
@@ -205,36 +219,39 @@ class Recorder(Node):
                 self._counters["topics not recorded: unknown type"] += 1
                 self.get_logger().error(f"{topic} is not recorded: {types[0]}: {error}")
 
-    def _ask(self) -> None:
-        """Asks the bridge for transitions that did not come, one gap at a time."""
-        if self._request is not None:
-            future, asked_at = self._request
+    def _ask(self, robot: str) -> None:
+        """Asks a bridge for transitions that did not come, one gap at a time."""
+        fetch, gaps = self._fetch[robot], self._numbering[robot].gaps
+        if robot in self._requests:
+            future, asked_at = self._requests[robot]
             if self._ticks - asked_at < ANSWER_TIMEOUT / TICK:
                 return
-            self._fetch.remove_pending_request(future)
-            self._request = None
-        if not (self._numbering.gaps and self._fetch.service_is_ready()):
+            fetch.remove_pending_request(future)
+            del self._requests[robot]
+        if not (gaps and fetch.service_is_ready()):
             return
-        first, last = self._numbering.gaps[0]
+        first, last = gaps[0]
         request = GetTransitions.Request(run=self.run, first=first, last=last)
-        future = self._fetch.call_async(request)
-        self._request = future, self._ticks
-        future.add_done_callback(self._fetched)
+        future = fetch.call_async(request)
+        self._requests[robot] = future, self._ticks
+        future.add_done_callback(partial(self._fetched, robot))
 
-    def _fetched(self, future: Future) -> None:
-        self._request = None
+    def _fetched(self, robot: str, future: Future) -> None:
+        self._requests.pop(robot, None)
         answer = future.result()
         if answer is None or answer.error:
             self._counters["requests for transitions refused"] += 1
             return
         for message in answer.transitions:
-            self._recording.write(self._transition_topic, serialize_message(message))
+            self._recording.write(self._transition_topics[robot], serialize_message(message))
         self._counters["transitions fetched"] += len(answer.transitions)
-        self._numbering.fetched([m.number for m in answer.transitions], answer.oldest)
+        self._numbering[robot].fetched([m.number for m in answer.transitions], answer.oldest)
 
     def _missing(self) -> int:
-        waiting = sum(last - first + 1 for first, last in self._numbering.gaps)
-        return self._numbering.lost + waiting
+        return sum(
+            numbering.lost + sum(last - first + 1 for first, last in numbering.gaps)
+            for numbering in self._numbering.values()
+        )
 
     # --- out --------------------------------------------------------------------------------
 

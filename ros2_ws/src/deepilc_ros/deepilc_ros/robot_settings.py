@@ -2,6 +2,7 @@
 
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import PACING
+from deepilc_ros.robots import ROBOTS
 from deepilc_ros.run_name import RUN
 from deepilc_ros.scheduling import REALTIME_PRIORITY
 
@@ -11,6 +12,7 @@ SETTINGS = (
     RUN,
     REALTIME_PRIORITY,
     PACING,
+    ROBOTS,
     Setting("profile", "", "Robot profile: the name of a shipped one, or a YAML file."),
     Setting(
         "backup",

@@ -3,17 +3,19 @@
 import math
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from deepilc import config as configuration
+from deepilc.errors import UserError
 from deepilc.intake import Joined
 from deepilc.learner import Learner
 from deepilc.plan import Plan
 from deepilc.policy import Policy
 from deepilc.world import SimulatedWorld
-from deepilc_ros import learning
+from deepilc_ros import learning, stream
 from deepilc_ros.learning import LearningThread, Timing, open_learner
 from sims import registry
 
@@ -51,8 +53,10 @@ class Bench:
         self.thread = LearningThread(
             self.learner, self.folder, timing, lambda learner: None, self.pace, self.counters
         )
+        (self.stream,) = self.thread.streams.values()
 
-    def pace(self, credit):
+    def pace(self, credit, robot):
+        assert robot == ""
         self.credits.append(credit)
         self.paced.set()
 
@@ -87,13 +91,13 @@ def test_a_bridge_that_starts_in_real_time_goes_on_after_all_that_has_arrived(
     bench = Bench(tmp_path)
     rows = made(6)
     bench.take(*rows[:3], rows[4])  # the fourth is missing, and no Jacobian is there
-    bench.thread._pace()
+    bench.thread._pace(bench.stream)
     assert bench.learner.progress.number == 0
     assert bench.credits[-1].progress.number == 5
     assert bench.credits[-1].progress.train_transitions == 4
     bench.thread.linearization(7, linearization)  # so somebody has seen number 7
     bench.take()
-    bench.thread._pace()
+    bench.thread._pace(bench.stream)
     assert bench.credits[-1].progress.number == 8
 
 
@@ -106,33 +110,33 @@ def test_rows_of_the_checkpoint_are_back_filled_before_fresh_ones(tmp_path):
     first.folder.close()
     bench = Bench(tmp_path)
     bench.take(*rows[3:], *rows[:3])
-    assert [t.number for t in bench.thread.wanted_linearizations][:3] == [2, 1, 0]
+    assert [t.number for t in bench.stream.wanted_linearizations][:3] == [2, 1, 0]
 
 
 def test_what_can_never_be_used_is_forgotten_and_counted(tmp_path, linearization, monkeypatch):
     monkeypatch.setattr(learning, "INBOX", 4)
-    monkeypatch.setattr(learning, "REMEMBERED", 2)
+    monkeypatch.setattr(stream, "REMEMBERED", 2)
     bench = Bench(tmp_path)
     rows = made(8)
     bench.thread.linearization(0, linearization)
     bench.thread.history_begins_at(5)
     bench.take(rows[5])  # 0 to 4 are lost, and with them the Jacobian of 0
-    assert bench.counters["transitions lost"] == 5 and not bench.thread._early
+    assert bench.counters["transitions lost"] == 5 and not bench.stream.early
     for row in rows[1:7]:
         bench.thread.transition(row)
     assert bench.thread.waiting == 4 and bench.counters["messages dropped: inbox full"] == 2
     bench.take()
     bench.take(rows[6], rows[7])
     assert bench.counters["rows given up: too many without Jacobian"] == 1
-    assert list(bench.thread._bare) == [6, 7]
+    assert list(bench.stream.bare) == [6, 7]
 
 
 def test_a_row_that_waits_is_asked_for_however_many_came_after_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(learning, "REMEMBERED", 3)
+    monkeypatch.setattr(stream, "REMEMBERED", 3)
     bench = Bench(tmp_path)
-    bench.thread._intake.capacity = 2
+    bench.stream.intake.capacity = 2
     bench.take(*made(6))  # four of them find no room and come again later
-    assert list(bench.thread._bare) == [0, 1]
+    assert list(bench.stream.bare) == [0, 1]
     assert not bench.counters["rows given up: too many without Jacobian"]
 
 
@@ -157,7 +161,9 @@ def test_rows_that_were_overwritten_wait_for_no_jacobian():
     learner = Learner(CONFIG, "run", lockstep=False)
     for row in made(1100):
         learner.add(Joined(row, None))
-    assert learner.waiting_for_jacobian == list(range(1100 - CONFIG.replay_capacity, 1100))
+    assert learner.waiting_for_jacobian == [
+        ("", number) for number in range(1100 - CONFIG.replay_capacity, 1100)
+    ]
 
 
 def test_versions_go_on_after_what_is_flying_and_are_those_of_the_file(tmp_path):
@@ -168,3 +174,55 @@ def test_versions_go_on_after_what_is_flying_and_are_those_of_the_file(tmp_path)
     learner.update()
     assert learner.new_policy()
     assert learner.version == Policy.load(learner.policy, SYSTEM).version == 8
+
+
+def of(robot, transitions):
+    return [replace(transition, robot=robot) for transition in transitions]
+
+
+def test_rows_of_two_robots_are_counted_apart_and_resumed_so(tmp_path, linearization):
+    timing, credits = Timing(False, math.inf, 0.1), {}
+
+    def opened(robots=("a", "b")):
+        learner, folder = open_learner(
+            CONFIG, tmp_path / "run", None, lockstep=False, robots=robots
+        )
+        return learner, LearningThread(
+            learner, folder, timing, lambda learner: None,
+            lambda credit, robot: credits.update({robot: credit}), Counter(),
+        )  # fmt: skip
+
+    learner, thread = opened()
+    for transition in [*of("a", made(30)), *of("b", made(8))]:
+        thread.transition(transition)
+    for number in range(30):
+        thread.linearization(number, linearization, "a")
+    for number in range(5):
+        thread.linearization(number, linearization, "b")
+    for _ in range(3):
+        thread._real_time_round()
+    assert {name: p.number for name, p in learner.robots.progresses.items()} == {"a": 30, "b": 5}
+    assert (learner.robots.taken, learner.robots.trained, learner.updates) == (35, 35, 3)
+    assert {robot: credit.progress.number for robot, credit in credits.items()} == {
+        "a": 30, "b": 8,  # b's bridge would go on after what has arrived
+    }  # fmt: skip
+    learner.add(Joined(of("b", made(6))[5], None))  # its Jacobian comes after the restart
+    learner.save(thread.folder.checkpoint)
+    thread.folder.close()
+
+    again, thread = opened()
+    assert again.robots.progresses["a"].number == 30
+    assert again.robots.progresses["b"].number == 6
+    assert again.waiting_for_jacobian == [("b", 5)]
+    assert [again.replay.robot(row) for row in range(36)] == [0] * 30 + [1] * 6
+    thread.linearization(5, linearization, "b")
+    thread._receive()
+    assert again.waiting_for_jacobian == []
+    thread.folder.close()
+    with pytest.raises(UserError, match="begun with a, b, the parameter robots names one robot"):
+        opened(("",))
+
+
+def test_several_robots_in_lockstep_are_refused():
+    with pytest.raises(UserError, match="in lockstep there is one"):
+        Learner(CONFIG, "run", lockstep=True, robots=("a", "b"))
