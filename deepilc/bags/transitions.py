@@ -9,7 +9,7 @@ import numpy as np
 from deepilc.bags.cdr import Group, Layout, decode, layout_of
 from deepilc.bags.dataset import Dataset, Found, Rows, select
 from deepilc.bags.mcap import Channel
-from deepilc.bags.reading import Source, open_all
+from deepilc.bags.reading import Source, by_channel, open_all
 from deepilc.errors import UserError
 from sims.system import System
 
@@ -17,7 +17,6 @@ __all__ = ["TRANSITION", "Progress", "load"]
 
 TRANSITION = "deepilc_msgs/msg/Transition"
 LARGEST_NUMBER = 2**40
-BLOCK = 8192  # messages decoded at a time
 _NEEDED = (
     "run", "number", "episode", "step", "mode", "spec_hash", "policy_version", "state",
     "action_requested", "action_applied", "reward", "next_state", "terminated", "truncated",
@@ -77,22 +76,11 @@ class _Collector:
 
     def read(self, source: Source) -> None:
         """Takes all transitions of a file."""
-        waiting: dict[int, tuple[Channel, list[bytes]]] = {}  # by identity: hashing takes longer
         for block in source.blocks(lambda channel: channel.type == TRANSITION):
-            for channel, _, data in block:
-                if (key := id(channel)) not in waiting:
-                    waiting[key] = channel, []
-                waiting[key][1].append(data)
-            if sum(len(messages) for _, messages in waiting.values()) >= BLOCK:
-                self._take_all(waiting)
-        self._take_all(waiting)
+            for channel, where in by_channel(block):
+                self._take(channel, [block[i][2] for i in where])
         if source.damage is not None:
             self.found.damaged[str(source.path)] = source.damage
-
-    def _take_all(self, waiting: dict[int, tuple[Channel, list[bytes]]]) -> None:
-        for channel, messages in waiting.values():
-            self._take(channel, messages)
-        waiting.clear()
 
     def _take(self, channel: Channel, messages: list[bytes]) -> None:
         self.found.read += len(messages)

@@ -6,6 +6,7 @@ ROS: messages are objects with the fields of their type, clocks are passed in.
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -117,7 +118,7 @@ class RobotInterface:
             subscriptions.append(Subscription(over.topic, over.type, "sensor"))
         self.subscriptions = tuple(subscriptions)
         self.publications = tuple(Publication(t, c.type) for t, c in profile.commands.items())
-        self._previous: np.ndarray | None = None  # attitude of the reading before
+        self._previous: Sequence[float] | None = None  # attitude of the reading before
         self._clock_lead = math.nan
         self._clock_jump, self._clock_jumped = "", -math.inf
 
@@ -156,12 +157,17 @@ class RobotInterface:
             self.counters["jumps of ROS time"] += 1
         self._clock_lead = lead
         if topic in self._sources:
-            self._sources[topic].receive(message, now, clock)
+            (content,) = self._sources[topic].read(message)
+            self._sources[topic].receive(content, now, clock)
         if self._takeover is not None and topic == self._takeover.spec.topic:
             try:
                 self._takeover.receive(message, now)
             except MALFORMED as error:
                 self.counters[f"{topic}: takeover ignored: {error}"] += 1
+
+    def source(self, topic: str) -> SourceState:
+        """What is known from a topic with states, for those who read many messages at once."""
+        return self._sources[topic]
 
     def reading(self, now: float) -> Reading:
         """The state now.
@@ -234,7 +240,7 @@ class RobotInterface:
         return rotations.tilt(self._attitude.raw)
 
     def _state(self) -> np.ndarray:
-        state = np.full(self.system.state.size, np.nan, np.float32)
+        state = [math.nan] * self.system.state.size
         attitude = self._attitude.raw if self._attitude is not None else None
         for part in self._parts:
             if part.raw is None:
@@ -242,9 +248,10 @@ class RobotInterface:
             for name, value in zip(part.entry.states, self._values(part, attitude), strict=True):
                 if name is not None:
                     state[self._places[name]] = value
-        return state
+        with np.errstate(over="ignore"):  # infinite then, and said to be so
+            return np.array(state, np.float32)
 
-    def _values(self, part: Part, attitude: tuple[float, ...] | None) -> Any:
+    def _values(self, part: Part, attitude: list[float] | None) -> Any:
         """Numbers of one entry, one per state, in the system's coordinates."""
         entry, raw = part.entry, part.raw
         assert raw is not None
@@ -260,16 +267,17 @@ class RobotInterface:
             raw = tuple(a + b for a, b in zip(raw, entry.offset, strict=True))
         return raw
 
-    def _coordinates(self, entry: Attitude, q: tuple[float, ...]) -> Any:
+    def _coordinates(self, entry: Attitude, q: list[float]) -> Any:
         if entry.representation == "euler":
             return rotations.euler(q)
         if entry.representation == "mrp":
             self._previous = rotations.continuous_mrp(q, self._previous)
             return self._previous
-        near, before = np.array(q), self._previous
-        if before is None or not np.isfinite(before).all():
-            before = np.array([1.0, 0.0, 0.0, 0.0])
-        self._previous = near if near @ before >= 0.0 else -near
+        before = self._previous
+        if before is None or not all(map(math.isfinite, before)):
+            before = (1.0, 0.0, 0.0, 0.0)
+        same = sum(a * b for a, b in zip(q, before, strict=True)) >= 0.0
+        self._previous = q if same else [-each for each in q]
         return self._previous
 
     def _not_finite(self, state: np.ndarray) -> list[str]:

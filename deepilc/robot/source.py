@@ -3,7 +3,9 @@
 import math
 from collections import Counter, deque
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from deepilc.robot.extraction import Extract, extractor
 from deepilc.robot.fields import MALFORMED, getter, seconds
@@ -11,10 +13,27 @@ from deepilc.robot.mapping import UNITS, Attitude, Numbers, Vector
 from deepilc.robot.profile import Source as Spec
 from deepilc.robot.profile import Stamp
 
-__all__ = ["LOWEST_RATE", "Part", "SourceState"]
+__all__ = ["LOWEST_RATE", "Content", "Part", "SourceState"]
 
 LOWEST_RATE = 0.6
 """Part of the expected rate below which a topic is too slow."""
+_LACKING = "without what the profile names"
+
+
+class Content(NamedTuple):
+    """What a message says.
+
+    Attributes:
+        stamp: Its time (s); NaN where age counts from arrival.
+        numbers: For each entry of the source its raw numbers, or why there are none.
+        fault: Why the whole message is to be dropped; empty if it is not.
+        counted: As what it is counted then.
+    """
+
+    stamp: float
+    numbers: list[list[float] | str]
+    fault: str = ""
+    counted: str = ""
 
 
 @dataclass(slots=True)
@@ -32,7 +51,7 @@ class Part:
 
     entry: Numbers | Vector | Attitude
     extract: Extract
-    raw: tuple[float, ...] | None = None
+    raw: list[float] | None = None
     latency: float = 0.0
     arrived: float = -math.inf
     fault: str = ""
@@ -88,41 +107,52 @@ class SourceState:
             if isinstance(part.entry, Numbers) and part.entry.joints is not None:
                 getter(part.entry.names)(message)
 
-    def receive(self, message: Any, now: float, clock: float) -> None:
-        """Takes a message; drops it, counted, where it is not what the profile says or is older."""
+    @property
+    def discrete(self) -> set[str]:
+        """Paths of the fields that must be the same in messages that are read at once."""
+        numbers = [part.entry for part in self.parts if isinstance(part.entry, Numbers)]
+        return {*self.spec.expect, *(entry.names for entry in numbers if entry.joints is not None)}
+
+    def read(self, message: Any, count: int = 1) -> list[Content]:
+        """What a message says, or `count` messages at once, whose numbers are columns."""
         try:
-            latency = self._latency(message, now, clock)
+            for path, get, wanted in self._expect:
+                value = get(message)
+                if value != wanted:
+                    fault = f"{path} is {value!r}, expected {wanted!r}"
+                    return [Content(math.nan, [], fault, "with unexpected fields")] * count
+            stamp = math.nan
+            if self._stamp is not None:
+                stamp = seconds(self._stamp(message), self._stamp_factor)
         except MALFORMED as error:
-            self._fault = str(error)
-            self._count("without what the profile names")
+            return [Content(math.nan, [], str(error), _LACKING)] * count
+        parts = [_spread(part.extract, message, count) for part in self.parts]
+        stamps = np.full(count, stamp).tolist()
+        return [Content(at, rows) for at, *rows in zip(stamps, *parts, strict=True)]
+
+    def receive(self, content: Content, now: float, clock: float) -> None:
+        """Takes a message; drops it, counted, where it is not what the profile says or is older."""
+        if content.fault:
+            self._fault = content.fault
+            self._count(content.counted)
             return
+        latency = 0.0 if self._stamp is None else self._latency(content.stamp, now, clock)
         if latency is None:
             return
         self._arrivals.append(now)
         self._fault, changed = "", False
-        for part in self.parts:
-            try:
-                raw = part.extract(message)
-            except MALFORMED as error:
-                part.fault = str(error)
-                self._count("without what the profile names")
+        for part, raw in zip(self.parts, content.numbers, strict=True):
+            if isinstance(raw, str):
+                part.fault = raw
+                self._count(_LACKING)
                 continue
             changed = changed or raw != part.raw  # NaN differs from NaN
             part.raw, part.latency, part.arrived, part.fault = raw, latency, now, ""
         if changed:
             self._changed = now
 
-    def _latency(self, message: Any, now: float, clock: float) -> float | None:
-        """How old the message is, or None if it is to be dropped."""
-        for path, get, wanted in self._expect:
-            value = get(message)
-            if value != wanted:
-                self._fault = f"{path} is {value!r}, expected {wanted!r}"
-                self._count("with unexpected fields")
-                return None
-        if self._stamp is None:
-            return 0.0
-        stamp = seconds(self._stamp(message), self._stamp_factor)
+    def _latency(self, stamp: float, now: float, clock: float) -> float | None:
+        """How old a message is, or None if it is to be dropped."""
         if stamp == 0.0 or not math.isfinite(stamp):
             self._fault = "the time stamp is empty: let the driver fill it, or use stamp: arrival"
             self._count("without time stamp")
@@ -193,3 +223,13 @@ class SourceState:
             if still > spec.stuck_after:
                 found.append(f"{self.topic}: stuck, the same numbers for {still:.2f} s")
         return found
+
+
+def _spread(extract: Extract, message: Any, count: int) -> list[list[float]] | list[str]:
+    """Raw numbers of each of `count` messages, or why there are none."""
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is found later
+            numbers = extract(message)
+        return np.reshape(numbers, (len(numbers), count)).T.tolist()
+    except MALFORMED as error:
+        return [str(error)] * count
