@@ -32,8 +32,8 @@ def messages(group: Group, discrete: Collection[str]) -> Iterator[tuple[np.ndarr
         _, kind = np.unique(kind * len(kind) + which.reshape(-1), return_inverse=True)
     for number in range(int(kind.max(initial=-1)) + 1):
         mine = np.flatnonzero(kind == number)
-        values = {path: value[mine] for path, value in group.values.items()}
-        yield group.rows[mine], _message(values, keys)
+        fields = {path: value[mine] for path, value in group.values.items()}
+        yield group.rows[mine], _message(fields, keys)
 
 
 def _of(path: str, other: str) -> bool:

@@ -132,9 +132,11 @@ class _Sampler:
     def begin(self) -> None:
         """What comes next follows on nothing."""
         self._interface = RobotInterface(self._profile, self._system)
+        self._sources = {topic: self._interface.source(topic) for topic in self._profile.sources}
         self._action = np.full(self._system.action.size, np.nan)
         self._commanded = -math.inf
         self._tick: _Tick | None = None
+        self._due_at = math.inf  # when the period ends
         self._due: Reading | None = None  # reading at the time that is due, if that has passed
         self._now = -math.inf
         self._number += RUN_GAP
@@ -188,7 +190,7 @@ class _Sampler:
         layout, topic = self._layouts[channel], self._topic(channel)
         if layout is None or topic is None:
             return contents
-        source = self._interface.source(topic) if topic in self._profile.sources else None
+        source = self._sources.get(topic)
         for group in decode(layout, data)[0]:
             for rows, message in messages(group, source.discrete if source else ()):
                 if source is not None:
@@ -221,9 +223,10 @@ class _Sampler:
         if content is None:
             self._found.dropped["message that cannot be decoded"] += 1
             return
-        self._pass_time(at)
+        if at > self._due_at:
+            self._pass_time(at)
         if isinstance(content, Content):
-            self._interface.source(topic).receive(content, at, math.nan)
+            self._sources[topic].receive(content, at, math.nan)
         elif isinstance(content, str):
             self._found.dropped[f"{topic}: command ignored: {content}"] += 1
         else:
@@ -234,16 +237,14 @@ class _Sampler:
     def _pass_time(self, now: float) -> None:
         """Ends the periods that no command can end any more."""
         period = self._system.dt
-        while (tick := self._tick) is not None:
-            due = tick.at + period
-            if self._due is None and now > due:
+        while now > (due := self._due_at):
+            if self._due is None:
                 self._due = self._interface.reading(due)  # nothing that came later is in it
             if now <= due + SNAP * period:
                 return
             if due - self._commanded > SILENCE * period:
                 self._break("no command: the robot is not driven")
                 return
-            assert self._due is not None
             self._end_period(due, self._due)
 
     def _command(self, said: np.ndarray, now: float) -> None:
@@ -269,8 +270,7 @@ class _Sampler:
         elif reading.age >= self._system.dt:
             self._found.dropped["no new measurement within the period"] += 1
         else:
-            self._tick, self._due = _Tick(now, reading, self._action), None
-            self._number += 1
+            self._begin_period(now, reading)
 
     def _end_period(self, at: float, reading: Reading) -> None:
         tick = self._tick
@@ -290,12 +290,16 @@ class _Sampler:
             columns.action.append(tick.action)
             columns.next_state.append(reading.state)
             columns.dt.append(at - tick.at)
-        self._number += 1
+        self._begin_period(at, reading)
+
+    def _begin_period(self, at: float, reading: Reading) -> None:
         self._tick, self._due = _Tick(at, reading, self._action), None
+        self._due_at = at + self._system.dt
+        self._number += 1
 
     def _break(self, reason: str) -> None:
         self._found.dropped[reason] += 1
-        self._tick, self._due = None, None
+        self._tick, self._due, self._due_at = None, None, math.inf
         self._number += RUN_GAP
 
     # --- result -----------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from sims.bodies import mrp
 __all__ = [
     "body_vector",
     "continuous_mrp",
+    "continuous_quaternion",
     "euler",
     "from_euler",
     "multiply",
@@ -125,6 +126,14 @@ def continuous_mrp(q: Sequence[float], previous: Sequence[float] | None) -> Sequ
         return short
     same = mrp.align(np.array(short), np.array(previous)).tolist()
     return same if math.hypot(*same) <= KEPT else short
+
+
+def continuous_quaternion(q: Sequence[float], previous: Sequence[float] | None) -> Sequence[float]:
+    """The one of q and -q that is nearer to the quaternion before, or to no rotation."""
+    if previous is None or not all(map(math.isfinite, previous)):
+        previous = (1.0, 0.0, 0.0, 0.0)
+    same = sum(a * b for a, b in zip(q, previous, strict=True)) >= 0.0
+    return q if same else [-each for each in q]
 
 
 def tilt(q: Sequence[float]) -> float:
