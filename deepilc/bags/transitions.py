@@ -1,5 +1,6 @@
 """Rows from the `Transition` messages in bags."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ LARGEST_NUMBER = 2**40
 _NEEDED = (
     "run", "number", "episode", "step", "mode", "spec_hash", "policy_version", "state",
     "action_requested", "action_applied", "reward", "next_state", "terminated", "truncated",
-    "intervention", "source", "excluded", "dt", "robot",
+    "intervention", "source", "guard_reason", "excluded", "dt", "robot",
 )  # fmt: skip
 
 Progress = Callable[[int, int], None]
@@ -113,6 +114,13 @@ class _Collector:
         possible = values["number"] < LARGEST_NUMBER
         dropped["impossible number"] += int(np.count_nonzero(ours & ~possible))
         keep = np.flatnonzero(ours & possible)
+        for name, counts in (
+            ("guard_reason", self.found.interventions),
+            ("excluded", self.found.excluded),
+        ):
+            texts = values[name][keep]
+            for text in texts[texts != b""].tolist():
+                counts[_kind(text.decode(errors="replace"))] += 1
         return group.rows[keep], self._rows({name: v[keep] for name, v in values.items()})
 
     def _rows(self, values: Mapping[str, np.ndarray]) -> Rows:
@@ -129,6 +137,11 @@ class _Collector:
             **{name: values[name].astype(np.int64) for name in whole},
             **{name: values[name] for name in kept},
         )
+
+
+def _kind(reason: str) -> str:
+    """A reason without its numbers, so that equal ones are counted together."""
+    return re.split(r"[:=;,(\d]", reason)[0].strip()
 
 
 def _nothing(sources: Sequence[Source], found: Found, system: System) -> str:
