@@ -17,7 +17,7 @@ from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_
 from deepilc.bags.mcap import Channel
 from deepilc.errors import UserError
 
-__all__ = ["Group", "Layout", "decode", "layout_of", "types_of"]
+__all__ = ["Group", "Layout", "decode", "layout_of"]
 
 _NUMBERS = {
     "bool": "?", "byte": "u1", "char": "u1", "octet": "u1",
@@ -25,28 +25,26 @@ _NUMBERS = {
     "int64": "<i8", "uint64": "<u8", "float32": "<f4", "float64": "<f8",
 }  # fmt: skip
 _LITTLE_ENDIAN = 1  # second byte of the encapsulation
-LONGEST = 2**20
-"""Elements of a text or sequence; more is taken for damage."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a flattened message.
+    """One field of a message, nested messages being flattened.
 
     Attributes:
         path: Names from the message down, joined by dots.
-        kind: numpy type of a number, or "string".
+        kind: numpy type of a number; "string"; or the fields of a message, in a list of messages.
         count: Elements of a fixed array; None is a sequence, -1 a single value.
     """
 
     path: str
-    kind: str
+    kind: "str | tuple[Field, ...]"
     count: int | None = -1
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A message type as a list of plain fields, up to the first that is not plain.
+    """A message type as a list of fields.
 
     Attributes:
         type: Name of the type.
@@ -63,7 +61,9 @@ class Group:
 
     Attributes:
         rows: (k,) positions in the list that was decoded.
-        values: By field: (k,) or (k, length) numbers; texts as (k,) bytes.
+        values: By field: (k,) or (k, length) numbers; texts as (k,) bytes. Elements of lists of
+            texts and messages have an index in their path, as `dim[0].size`; an empty list is
+            (k, 0).
     """
 
     rows: np.ndarray
@@ -76,10 +76,11 @@ def layout_of(channel: Channel) -> Layout:
     Raises:
         UserError: The bag holds no usable definition of a type that ROS 2 does not have.
     """
-    definitions = {**_known(), **types_of(channel)}  # as recorded, even if ROS 2 has another now
-    if channel.type not in definitions:
-        raise UserError(f"topic {channel.topic}: the bag holds no definition of {channel.type}")
-    return Layout(channel.type, tuple(_flatten(channel.type, definitions)))
+    definitions = {**_known(), **_types(channel)}  # as recorded, even if ROS 2 has another now
+    try:
+        return Layout(channel.type, tuple(_flatten(channel.type, definitions)))
+    except UserError as error:
+        raise UserError(f"topic {channel.topic}: {error}") from None
 
 
 @cache
@@ -88,7 +89,7 @@ def _known() -> Mapping[str, Any]:
     return dict(get_typestore(Stores.ROS2_JAZZY).fielddefs)
 
 
-def types_of(channel: Channel) -> dict[str, Any]:
+def _types(channel: Channel) -> dict[str, Any]:
     """Type name to fields, of a channel's type and those that it uses, as the bag defines them.
 
     Raises:
@@ -117,29 +118,28 @@ def _defined(channel: Channel) -> dict[str, Any]:
     return {name: fields for part in parts for name, fields in get_types_from_idl(part).items()}
 
 
-class _NotPlainError(Exception):
-    """A sequence of texts or messages: what follows has no fixed place."""
+def _flatten(name: str, definitions: Mapping[str, Any], prefix: str = "") -> Iterator[Field]:
+    """Fields of a type and of the messages in it.
 
-
-def _flatten(name: str, definitions: Mapping[str, Any]) -> Iterator[Field]:
-    try:
-        yield from _plain_fields(name, definitions, "")
-    except _NotPlainError:
-        return
-
-
-def _plain_fields(name: str, definitions: Mapping[str, Any], prefix: str) -> Iterator[Field]:
+    Raises:
+        UserError: It has something that has no layout here.
+    """
+    if name not in definitions:
+        raise UserError(f"the bag holds no definition of {name}")
     for field, (kind, about) in definitions[name][1]:
         path = f"{prefix}{field}"
-        if kind == Nodetype.NAME:
-            yield from _plain_fields(about, definitions, f"{path}.")
-        elif kind == Nodetype.BASE:
-            yield Field(path, _NUMBERS.get(about[0], "string"))
+        count: int | None = -1
+        if kind in (Nodetype.ARRAY, Nodetype.SEQUENCE):
+            (element, base), size = about
+            kind, about, count = element, base, size if kind == Nodetype.ARRAY else None
+        if kind == Nodetype.NAME and count == -1:
+            yield from _flatten(about, definitions, f"{path}.")
+        elif kind == Nodetype.NAME:
+            yield Field(path, tuple(_flatten(about, definitions)), count)
+        elif about[0] in _NUMBERS or about[0] == "string":
+            yield Field(path, _NUMBERS.get(about[0], "string"), count)
         else:
-            (element, base), count = about
-            if element != Nodetype.BASE or base[0] not in _NUMBERS:
-                raise _NotPlainError
-            yield Field(path, _NUMBERS[base[0]], count if kind == Nodetype.ARRAY else None)
+            raise UserError(f"{name} has a {about[0]}, which is not read")
 
 
 def decode(layout: Layout, messages: Sequence[bytes]) -> tuple[list[Group], np.ndarray]:
@@ -174,44 +174,59 @@ def _decode_matrix(
     layout: Layout, rows: np.ndarray, data: np.ndarray, groups: list[Group], bad: list[np.ndarray]
 ) -> None:
     """Walks along the fields; splits the rows where a length differs."""
-    waiting: list[tuple[np.ndarray, np.ndarray, int, int, dict[str, np.ndarray]]]
-    waiting = [(rows, data, 0, 0, {})]
+    waiting: list[tuple[np.ndarray, np.ndarray, int, list[Field], dict[str, np.ndarray]]]
+    waiting = [(rows, data, 0, list(reversed(layout.fields)), {})]
     while waiting:
-        rows, data, index, at, values = waiting.pop()
-        if not len(rows):
-            continue
-        for position in range(index, len(layout.fields)):
-            field = layout.fields[position]
+        rows, data, at, ahead, values = waiting.pop()
+        size = data.shape[1]
+        while ahead:
+            field = ahead.pop()
             length = field.count
-            if field.kind == "string" or length is None:  # a length stands before it
+            if length is None or (field.kind == "string" and length == -1):
                 at = _aligned(at, 4)
-                if at + 4 > data.shape[1]:
-                    bad.append(rows)
+                if at + 4 > size:
                     break
                 lengths = _cut(data, at, 4).view("<u4")[:, 0]
                 length = int(lengths[0])
                 same = lengths == length
                 if not same.all():
-                    split = {k: v[~same] for k, v in values.items()}
-                    waiting.append((rows[~same], data[~same], position, at, split))
+                    split = {path: value[~same] for path, value in values.items()}
+                    waiting.append((rows[~same], data[~same], at, [*ahead, field], split))
                     rows, data = rows[same], data[same]
-                    values = {k: v[same] for k, v in values.items()}
+                    values = {path: value[same] for path, value in values.items()}
                 at += 4
-                if length > LONGEST:
-                    bad.append(rows)
+                if length > size - at:  # elements have at least a byte
                     break
+            if isinstance(field.kind, tuple) or (field.kind == "string" and field.count != -1):
+                ahead += reversed(_elements(field, length))
+                if not length:
+                    values[field.path] = np.zeros((len(rows), 0))
+                continue
             kind = np.dtype("u1" if field.kind == "string" else field.kind)
             elements = 1 if length == -1 else length
             if elements:
                 at = _aligned(at, kind.itemsize)
             end = at + elements * kind.itemsize
-            if end > data.shape[1]:
-                bad.append(rows)
+            if end > size:
                 break
             values[field.path] = _value(field, _cut(data, at, end - at), kind)
             at = end
         else:
-            groups.append(Group(rows, values))
+            if size - at < 4:  # writers fill up to a multiple of four
+                groups.append(Group(rows, values))
+                continue
+        bad.append(rows)
+
+
+def _elements(field: Field, count: int) -> list[Field]:
+    """The fields of the elements of a list of texts or messages."""
+    if not isinstance(field.kind, tuple):
+        return [Field(f"{field.path}[{i}]", field.kind) for i in range(count)]
+    return [
+        Field(f"{field.path}[{i}].{each.path}", each.kind, each.count)
+        for i in range(count)
+        for each in field.kind
+    ]
 
 
 def _value(field: Field, data: np.ndarray, kind: np.dtype) -> np.ndarray:

@@ -7,7 +7,7 @@ passes over it.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -72,7 +72,7 @@ class Rows:
     @classmethod
     def joined(cls, parts: "list[Rows]") -> "Rows":
         """The rows of all parts, one after the other; at least one part."""
-        names = [field.name for field in fields(cls)]
+        names = [each.name for each in fields(cls)]
         return cls(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
     @classmethod
@@ -88,7 +88,7 @@ class Rows:
         return cls(**columns, robot=np.zeros(0, "S1"))
 
     def _columns(self) -> Iterator[tuple[str, np.ndarray]]:
-        return ((field.name, getattr(self, field.name)) for field in fields(self))
+        return ((each.name, getattr(self, each.name)) for each in fields(self))
 
 
 @dataclass
@@ -99,6 +99,8 @@ class Found:
         dropped: Rows and messages that are not learned from, by reason.
         noted: What was repaired or is worth knowing, by kind: gaps, rows out of order.
         damaged: File to what is wrong with it.
+        interventions: Rows in which guard or operator acted, by kind of reason.
+        excluded: Rows that the bridge left out of learning, by kind of reason.
         read: Messages or samples that were read.
         seconds: Time that it took to read them.
     """
@@ -106,6 +108,8 @@ class Found:
     dropped: Counter[str]
     noted: Counter[str]
     damaged: dict[str, str]
+    interventions: Counter[str] = field(default_factory=Counter)
+    excluded: Counter[str] = field(default_factory=Counter)
     read: int = 0
     seconds: float = 0.0
 

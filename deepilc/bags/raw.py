@@ -10,23 +10,23 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.typesys import Stores, get_typestore
 
-from deepilc.bags.cdr import types_of
+from deepilc.bags.cdr import Layout, decode, layout_of
+from deepilc.bags.columns import messages
 from deepilc.bags.dataset import Dataset, Found, Rows, select
 from deepilc.bags.mcap import Channel
-from deepilc.bags.reading import Source, open_all
+from deepilc.bags.reading import Source, by_channel, open_all
 from deepilc.bags.transitions import Progress
 from deepilc.errors import UserError
-from deepilc.robot.fields import FieldError
+from deepilc.robot.fields import MALFORMED
 from deepilc.robot.interface import Reading, RobotInterface
-from deepilc.robot.inverse import read_command
+from deepilc.robot.inverse import NOT_FINITE, commanded
 from deepilc.robot.profile import Profile
+from deepilc.robot.source import Content
 from deepilc.transition import Mode
 from sims.system import System
 
@@ -116,7 +116,7 @@ class _Sampler:
     def __init__(self, profile: Profile, system: System, found: Found) -> None:
         self._profile, self._system, self._found = profile, system, found
         self._columns = _Columns()
-        self._stores: dict[str, Any] = {}
+        self._layouts: dict[Channel, Layout | None] = {}
         self._names: dict[str, str | None] = {}
         self._seen: set[str] = set()
         self._number = 0
@@ -132,9 +132,11 @@ class _Sampler:
     def begin(self) -> None:
         """What comes next follows on nothing."""
         self._interface = RobotInterface(self._profile, self._system)
+        self._sources = {topic: self._interface.source(topic) for topic in self._profile.sources}
         self._action = np.full(self._system.action.size, np.nan)
         self._commanded = -math.inf
         self._tick: _Tick | None = None
+        self._due_at = math.inf  # when the period ends
         self._due: Reading | None = None  # reading at the time that is due, if that has passed
         self._now = -math.inf
         self._number += RUN_GAP
@@ -142,8 +144,14 @@ class _Sampler:
     def read(self, source: Source) -> None:
         """Takes all messages of a file."""
         for block in source.blocks(lambda channel: self._topic(channel) is not None):
-            for channel, stamp, data in block:
-                self._message(channel, 1e-9 * stamp, data)
+            contents: list[Content | np.ndarray | str | None] = [None] * len(block)
+            for channel, where in by_channel(block):
+                found = self._contents(channel, [block[i][2] for i in where])
+                for i, content in zip(where, found, strict=True):
+                    contents[i] = content
+            self._found.read += len(block)
+            for (channel, stamp, _), content in zip(block, contents, strict=True):
+                self._message(channel, 1e-9 * stamp, content)
         if source.damage is not None:
             self._found.damaged[str(source.path)] = source.damage
 
@@ -166,64 +174,81 @@ class _Sampler:
             self._seen.add(name)
         return name
 
-    def _message(self, channel: Channel, at: float, data: bytes) -> None:
+    def _contents(
+        self, channel: Channel, data: list[bytes]
+    ) -> list[Content | np.ndarray | str | None]:
+        """What messages of a topic say, None where one cannot be decoded.
+
+        Of a command that is the (m,) action, NaN where it says nothing, or what is wrong with it.
+        """
+        contents: list[Any] = [None] * len(data)
+        if channel not in self._layouts:
+            try:
+                self._layouts[channel] = layout_of(channel)
+            except UserError:
+                self._layouts[channel] = None
+        layout, topic = self._layouts[channel], self._topic(channel)
+        if layout is None or topic is None:
+            return contents
+        source = self._sources.get(topic)
+        for group in decode(layout, data)[0]:
+            for rows, message in messages(group, source.discrete if source else ()):
+                if source is not None:
+                    found: list[Any] = source.read(message, len(rows))
+                else:
+                    found = self._commands(topic, message, len(rows))
+                for row, content in zip(rows.tolist(), found, strict=True):
+                    contents[row] = content
+        return contents
+
+    def _commands(self, topic: str, message: Any, count: int) -> list[np.ndarray | str]:
+        try:
+            places, numbers = commanded(self._profile.commands[topic], self._system, message)
+        except MALFORMED as error:
+            return [str(error)] * count
+        actions = np.full((count, self._system.action.size), np.nan)
+        actions[:, places] = numbers.T
+        bad = ~np.isfinite(actions[:, places]).all(1)
+        return [NOT_FINITE if wrong else a for a, wrong in zip(actions, bad, strict=True)]
+
+    def _message(
+        self, channel: Channel, at: float, content: Content | np.ndarray | str | None
+    ) -> None:
         topic = self._topic(channel)
         assert topic is not None
-        self._found.read += 1
         if at < self._now - BACKWARDS:
             self._found.noted["times that jumped back"] += 1
             self.begin()
         at = self._now = max(at, self._now)
-        try:
-            message = self._decoded(channel, data)
-        except Exception:  # rosbags' errors, and those of numpy beneath
+        if content is None:
             self._found.dropped["message that cannot be decoded"] += 1
             return
-        self._pass_time(at)
-        if topic in self._profile.sources:
-            self._interface.receive(topic, message, at)
+        if at > self._due_at:
+            self._pass_time(at)
+        if isinstance(content, Content):
+            self._sources[topic].receive(content, at, math.nan)
+        elif isinstance(content, str):
+            self._found.dropped[f"{topic}: command ignored: {content}"] += 1
         else:
-            self._command(topic, message, at)
-
-    def _decoded(self, channel: Channel, data: bytes) -> Any:
-        name = channel.type
-        if name not in self._stores:
-            store = _ros2()
-            if name not in store.fielddefs:
-                store = get_typestore(Stores.ROS2_JAZZY)
-                types = types_of(channel)
-                new = {
-                    kind: fields for kind, fields in types.items() if kind not in store.fielddefs
-                }
-                store.register(new)
-            self._stores[name] = store
-        return self._stores[name].deserialize_cdr(data, name)
+            self._command(content, at)
 
     # --- periods ----------------------------------------------------------------------------
 
     def _pass_time(self, now: float) -> None:
         """Ends the periods that no command can end any more."""
         period = self._system.dt
-        while (tick := self._tick) is not None:
-            due = tick.at + period
-            if self._due is None and now > due:
+        while now > (due := self._due_at):
+            if self._due is None:
                 self._due = self._interface.reading(due)  # nothing that came later is in it
             if now <= due + SNAP * period:
                 return
             if due - self._commanded > SILENCE * period:
                 self._break("no command: the robot is not driven")
                 return
-            assert self._due is not None
             self._end_period(due, self._due)
 
-    def _command(self, topic: str, message: Any, now: float) -> None:
-        action = self._action.copy()
-        try:
-            with np.errstate(invalid="ignore"):
-                self._read_command(topic, message, action)
-        except (FieldError, ValueError, TypeError) as error:
-            self._found.dropped[f"{topic}: command ignored: {error}"] += 1
-            return
+    def _command(self, said: np.ndarray, now: float) -> None:
+        action = np.where(np.isnan(said), self._action, said)  # others may be unknown yet
         tick, period = self._tick, self._system.dt
         self._commanded = now
         self._action = action
@@ -236,17 +261,6 @@ class _Sampler:
         elif not (np.abs(action - tick.action) <= SAME * self._action_scale).all():
             tick.changed = True
 
-    def _read_command(self, topic: str, message: Any, action: np.ndarray) -> None:
-        """Fills in what the command says; other actions may be unknown yet."""
-        known = np.isfinite(action)
-        trial = np.where(known, action, 0.0)
-        read_command(self._profile.commands[topic], self._system, message, trial)
-        names = self._system.action.names
-        for entry in self._profile.commands[topic].action:
-            for name in entry.actions:
-                known[names.index(name)] = True
-        action[:] = np.where(known, trial, np.nan)
-
     def _start(self, now: float) -> None:
         if not np.isfinite(self._action).all():
             return
@@ -256,8 +270,7 @@ class _Sampler:
         elif reading.age >= self._system.dt:
             self._found.dropped["no new measurement within the period"] += 1
         else:
-            self._tick, self._due = _Tick(now, reading, self._action), None
-            self._number += 1
+            self._begin_period(now, reading)
 
     def _end_period(self, at: float, reading: Reading) -> None:
         tick = self._tick
@@ -277,12 +290,16 @@ class _Sampler:
             columns.action.append(tick.action)
             columns.next_state.append(reading.state)
             columns.dt.append(at - tick.at)
-        self._number += 1
+        self._begin_period(at, reading)
+
+    def _begin_period(self, at: float, reading: Reading) -> None:
         self._tick, self._due = _Tick(at, reading, self._action), None
+        self._due_at = at + self._system.dt
+        self._number += 1
 
     def _break(self, reason: str) -> None:
         self._found.dropped[reason] += 1
-        self._tick, self._due = None, None
+        self._tick, self._due, self._due_at = None, None, math.inf
         self._number += RUN_GAP
 
     # --- result -----------------------------------------------------------------------------
@@ -321,12 +338,6 @@ class _Sampler:
             dt=np.array(columns.dt, np.float32),
             robot=robot,
         )
-
-
-@cache
-def _ros2() -> Any:
-    """The types of ROS 2 itself, with the decoders that were made for them."""
-    return get_typestore(Stores.ROS2_JAZZY)
 
 
 def _kind(problem: str) -> str:

@@ -14,9 +14,9 @@ from pathlib import Path
 from deepilc.bags.mcap import Block, Channel, Scan
 from deepilc.errors import UserError
 
-__all__ = ["Source", "files_of", "open_all"]
+__all__ = ["Source", "by_channel", "files_of", "open_all"]
 
-BLOCK = 1024  # messages at a time of what is not scanned
+BLOCK = 4096  # messages at a time, at least
 SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
 
 
@@ -38,7 +38,14 @@ class Source:
 
     def blocks(self, wanted: Callable[[Channel], bool]) -> Iterator[Block]:
         """Messages of the wanted channels, up to the first damage, many at a time."""
-        return self._scan(wanted) if self.path.suffix == ".mcap" else self._library(wanted)
+        waiting: Block = []
+        for block in self._scan(wanted) if self.path.suffix == ".mcap" else self._library(wanted):
+            waiting += block
+            if len(waiting) >= BLOCK:
+                yield waiting
+                waiting = []
+        if waiting:
+            yield waiting
 
     def _scan(self, wanted: Callable[[Channel], bool]) -> Iterator[Block]:
         scan = Scan(self.path)
@@ -73,6 +80,16 @@ class Source:
         except Exception as error:  # rosbags, apsw and yaml have no common base
             reason = " ".join(str(error).split()) or type(error).__name__
             self.damage = f"cannot be read to its end: {reason}"
+
+
+def by_channel(block: Block) -> list[tuple[Channel, list[int]]]:
+    """Each channel of a block, and where its messages are."""
+    found: dict[int, tuple[Channel, list[int]]] = {}  # by identity: hashing takes longer
+    for i, (channel, _, _) in enumerate(block):
+        if (key := id(channel)) not in found:
+            found[key] = channel, []
+        found[key][1].append(i)
+    return list(found.values())
 
 
 def open_all(bags: Sequence[str | Path]) -> list[Source]:

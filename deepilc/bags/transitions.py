@@ -1,5 +1,6 @@
 """Rows from the `Transition` messages in bags."""
 
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 from deepilc.bags.cdr import Group, Layout, decode, layout_of
 from deepilc.bags.dataset import Dataset, Found, Rows, select
 from deepilc.bags.mcap import Channel
-from deepilc.bags.reading import Source, open_all
+from deepilc.bags.reading import Source, by_channel, open_all
 from deepilc.errors import UserError
 from sims.system import System
 
@@ -17,11 +18,10 @@ __all__ = ["TRANSITION", "Progress", "load"]
 
 TRANSITION = "deepilc_msgs/msg/Transition"
 LARGEST_NUMBER = 2**40
-BLOCK = 8192  # messages decoded at a time
 _NEEDED = (
     "run", "number", "episode", "step", "mode", "spec_hash", "policy_version", "state",
     "action_requested", "action_applied", "reward", "next_state", "terminated", "truncated",
-    "intervention", "source", "excluded", "dt", "robot",
+    "intervention", "source", "guard_reason", "excluded", "dt", "robot",
 )  # fmt: skip
 
 Progress = Callable[[int, int], None]
@@ -77,22 +77,11 @@ class _Collector:
 
     def read(self, source: Source) -> None:
         """Takes all transitions of a file."""
-        waiting: dict[int, tuple[Channel, list[bytes]]] = {}  # by identity: hashing takes longer
         for block in source.blocks(lambda channel: channel.type == TRANSITION):
-            for channel, _, data in block:
-                if (key := id(channel)) not in waiting:
-                    waiting[key] = channel, []
-                waiting[key][1].append(data)
-            if sum(len(messages) for _, messages in waiting.values()) >= BLOCK:
-                self._take_all(waiting)
-        self._take_all(waiting)
+            for channel, where in by_channel(block):
+                self._take(channel, [block[i][2] for i in where])
         if source.damage is not None:
             self.found.damaged[str(source.path)] = source.damage
-
-    def _take_all(self, waiting: dict[int, tuple[Channel, list[bytes]]]) -> None:
-        for channel, messages in waiting.values():
-            self._take(channel, messages)
-        waiting.clear()
 
     def _take(self, channel: Channel, messages: list[bytes]) -> None:
         self.found.read += len(messages)
@@ -125,6 +114,13 @@ class _Collector:
         possible = values["number"] < LARGEST_NUMBER
         dropped["impossible number"] += int(np.count_nonzero(ours & ~possible))
         keep = np.flatnonzero(ours & possible)
+        for name, counts in (
+            ("guard_reason", self.found.interventions),
+            ("excluded", self.found.excluded),
+        ):
+            texts = values[name][keep]
+            for text in texts[texts != b""].tolist():
+                counts[_kind(text.decode(errors="replace"))] += 1
         return group.rows[keep], self._rows({name: v[keep] for name, v in values.items()})
 
     def _rows(self, values: Mapping[str, np.ndarray]) -> Rows:
@@ -143,6 +139,11 @@ class _Collector:
             **{name: values[name].astype(np.int64) for name in whole},
             **{name: values[name] for name in kept},
         )
+
+
+def _kind(reason: str) -> str:
+    """A reason without its numbers, so that equal ones are counted together."""
+    return re.split(r"[:=;,(\d]", reason)[0].strip()
 
 
 def _nothing(sources: Sequence[Source], found: Found, system: System) -> str:

@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deepilc.cli import options
+from deepilc.cli import bags, options
 from deepilc.cli.text import add_command
 from deepilc.errors import UserError
+
+if TYPE_CHECKING:
+    from deepilc.view.shown import Shown
 
 PANEL = "Use what was learned"
 
@@ -162,18 +165,48 @@ def plot(
 
 
 def dashboard(
-    run: Annotated[Path, typer.Argument(help="Run folder, of a run that goes on or has ended.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN|BAG", help="Run folder, of a run that goes on or has ended; or a bag."
+        ),
+    ],
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8050,
+    system: options.SystemName = None,
+    profile: bags.Profile = None,
 ) -> None:
-    """Show a run as a web page: curves, the last episode, and what the nominal model gets wrong.
+    """Show a run, or a bag alone, as a web page: curves, the last episode, why it may not learn.
 
-    The page is served to this machine only and follows the run's files while it goes on. Needs
-    Dash: pip install 'deepilc[dashboard]'.
+    The page is served to this machine only and follows the files while they grow. Of a bag it shows
+    its episodes and how well the nominal model predicts them; --system and --profile are for bags,
+    as in `deepilc replay`. Needs Dash: pip install 'deepilc[dashboard]'.
 
     For example:
 
         deepilc dashboard runs/fine
+
+        deepilc dashboard runs/fine/bag
+
+        deepilc dashboard bags/robot --profile quadrotor_odometry
     """
     from deepilc.view.dashboard import serve
 
-    serve(run, port)
+    serve(_shown(run, system, profile), port)
+
+
+def _shown(path: Path, system: str | None, profile: str | None) -> "Shown":
+    if not path.exists():
+        raise UserError(f"nothing at {path}; give a run folder or a bag")
+    if (path / "run.json").exists() or list(path.glob("*/run.json")):
+        from deepilc.view.run_data import RunData
+
+        if system is not None or profile is not None:
+            raise UserError(f"{path} is a run folder: leave out --system and --profile")
+        return RunData(path)
+    from deepilc.view.bag_data import BagData
+
+    settings = bags.settings([path], system or bags.system_in(profile))
+    body = bags.system_of(settings)
+    model = body.model(settings.nominal_parameters, settings.jacobian)
+    name = settings.nominal_parameters
+    return BagData(path, body, model, name, lambda: bags.load([path], body, profile))

@@ -1,20 +1,17 @@
 """`replay` and `identify`: what recorded bags teach."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from deepilc.cli import bags as reading
 from deepilc.cli import options
 from deepilc.cli.text import add_command
 from deepilc.errors import EXIT_INTERRUPTED, UserError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from deepilc.bags.dataset import Dataset
     from deepilc.bags.identify import Fit
     from deepilc.config import TrainConfig
@@ -24,16 +21,6 @@ if TYPE_CHECKING:
 
 PANEL = "Learn from bags"
 
-Profile = Annotated[
-    str | None,
-    typer.Option(
-        "--profile",
-        metavar="NAME",
-        help="Robot profile (a name or a .yaml file): read the robot's own topics instead of "
-        "deepilc's transitions. See docs/robot-profile.md.",
-        show_default=False,
-    ),
-]
 Bags = Annotated[
     list[Path],
     typer.Argument(
@@ -60,7 +47,7 @@ def replay(
         ),
     ] = None,
     system: options.SystemName = None,
-    profile: Profile = None,
+    profile: reading.Profile = None,
     updates: Annotated[
         int | None,
         typer.Option(
@@ -117,9 +104,11 @@ def replay(
         return
     if not bags:
         raise UserError("give at least one bag, or --resume RUN")
-    settings = _settings(bags, system or _system_in(profile), preset, seed, device, config, set_)
+    settings = reading.settings(
+        bags, system or reading.system_in(profile), preset, seed, device, config, set_
+    )
     initial = None if source is None else checkpoint(source)
-    dataset = _load(bags, _system_of(settings), profile)
+    dataset = reading.load(bags, reading.system_of(settings), profile)
     settings = settings.model_copy(update={"transitions": len(dataset)})
     if check:
         _say(_facts(bags, settings, dataset))
@@ -130,7 +119,7 @@ def replay(
 def identify(
     bags: Bags,
     system: options.SystemName = None,
-    profile: Profile = None,
+    profile: reading.Profile = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option(
@@ -174,10 +163,10 @@ def identify(
         raise UserError(f"--out is {out}; it must be a .yaml file in a folder that exists")
     if parameter_file.is_file(base):
         raise UserError(f"--base is {base}; give a named set, since a file's base cannot be a file")
-    settings = _settings(bags, system or _system_in(profile), None, None, None, None, None)
-    body = _system_of(settings)
-    dataset = _load(bags, body, profile)
-    with _bar("fitting", "tries") as (bar, task):
+    settings = reading.settings(bags, system or reading.system_in(profile))
+    body = reading.system_of(settings)
+    dataset = reading.load(bags, body, profile)
+    with reading.bar("fitting", "tries") as (bar, task):
         bar.update(task, total=None)
         result = fit(
             dataset, body, base, parameter, settings.jacobian, lambda cost: bar.advance(task)
@@ -245,59 +234,10 @@ def _show_fit(result: "Fit", system: "System") -> None:
         typer.echo(f"the data does not tell whether together: {parts}")
 
 
-def _settings(
-    bags: list[Path],
-    system: str | None,
-    preset: str | None,
-    seed: int | None,
-    device: str | None,
-    config: Path | None,
-    set_: list[str] | None,
-) -> "TrainConfig":
-    """Settings of the run; the system and its nominal model as in the bags' manifest."""
-    from deepilc import config as configuration
-    from deepilc.bags.offline import BASE
-    from deepilc.bags.recording import recorded_settings
-    from deepilc.config import merged
-
-    base = merged(BASE, recorded_settings(bags) if system is None and config is None else {})
-    overrides = [*(set_ or []), *([f"preset={preset}"] if preset else [])]
-    return configuration.load(config, overrides, base=base, system=system, seed=seed, device=device)
-
-
-def _system_of(settings: "TrainConfig") -> "System":
-    from sims import registry
-
-    return registry.get(settings.system)
-
-
-def _system_in(profile: str | None) -> str | None:
-    """The system that a profile is of."""
-    if profile is None:
-        return None
-    from deepilc.robot import profile as profiles
-
-    return profiles.load(profile).system
-
-
-def _load(bags: list[Path], system: "System", profile: str | None) -> "Dataset":
-    from deepilc.bags import raw, transitions
-    from deepilc.robot import profile as profiles
-
-    with _bar("reading", "MB") as (bar, task):
-
-        def report(done: int, total: int) -> None:
-            bar.update(task, completed=done / 1e6, total=total / 1e6)
-
-        if profile is None:
-            return transitions.load(bags, system, report)
-        return raw.load(bags, profiles.load(profile), system, report)
-
-
 def _facts(bags: list[Path], settings: "TrainConfig", dataset: "Dataset") -> Any:
     from deepilc.bags.report import gather
 
-    system = _system_of(settings)
+    system = reading.system_of(settings)
     model = system.model(settings.nominal_parameters, settings.jacobian)
     return gather(bags, system, dataset, model, settings.nominal_parameters)
 
@@ -327,7 +267,7 @@ def _start(
     wanted = round(settings.updates_per_transition * len(dataset)) if updates is None else updates
     run = RunFolder.create(
         out,
-        name=f"replay-{_system_of(settings).name.replace(':', '-')}",
+        name=f"replay-{reading.system_of(settings).name.replace(':', '-')}",
         config=settings.model_dump(mode="json"),
         about={
             "kind": "replay",
@@ -341,7 +281,7 @@ def _start(
         facts = _facts(bags, settings, dataset)
         _say(facts)
         write(facts, run.path)
-        with _bar("Jacobians", "rows") as (bar, task):
+        with reading.bar("Jacobians", "rows") as (bar, task):
             learner = fill(
                 settings, run, dataset, initial=initial,
                 report=lambda done, total: bar.update(task, completed=done, total=total),
@@ -371,7 +311,7 @@ def _learn(learner: "Learner", run: "RunFolder", updates: int) -> None:
     from deepilc.bags.report import training
     from deepilc.run import write_atomic
 
-    with _bar("learning", "updates") as (bar, task):
+    with reading.bar("learning", "updates") as (bar, task):
         try:
             with run:
                 result = learn(
@@ -390,22 +330,3 @@ def _learn(learner: "Learner", run: "RunFolder", updates: int) -> None:
         write_atomic(report, about + section)
     typer.echo(f"{result.updates} updates; report: {report}")
     typer.echo(f"policy: {run.policy}; go on online with: deepilc finetune --from {run.path}")
-
-
-@contextmanager
-def _bar(what: str, unit: str) -> Iterator["tuple[Progress, Any]"]:
-    """A progress bar on a terminal, silence elsewhere."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn(f"{{task.completed:.0f}}/{{task.total:.0f}} {unit}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
-        yield progress, progress.add_task(what, total=1.0)

@@ -1,24 +1,29 @@
-"""From a message to raw numbers: one small function per entry of a profile."""
+"""From a message to raw numbers: one small function per entry of a profile.
+
+The same functions read one message or many at once, whose numbers are columns (see `Column`).
+"""
 
 import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from deepilc.robot import rotations
-from deepilc.robot.fields import FieldError, getter
+from deepilc.robot.fields import FieldError, getter, number
 from deepilc.robot.mapping import UNITS, Attitude, Numbers, Vector, each
 
 __all__ = ["Extract", "extractor"]
 
-Extract = Callable[[Any], tuple[float, ...]]
+Extract = Callable[[Any], tuple[Any, ...]]
 """Message to numbers in SI units: states of `Numbers`, x y z of `Vector`, w x y z of `Attitude`.
-Vectors and attitudes are in the message's frames. Raises FieldError."""
+Vectors and attitudes are in ENU and FLU. Raises FieldError."""
 
 
 def extractor(entry: Numbers | Vector | Attitude, world: str, body: str) -> Extract:
     """The function that reads one entry of a source in the frames `world` and `body`.
 
-    Vectors and attitudes come out in ENU and FLU.
+    Vectors and attitudes come out in ENU and FLU. Numbers come out as floats, or as columns.
     """
     if isinstance(entry, Numbers):
         return _numbers(entry)
@@ -27,7 +32,7 @@ def extractor(entry: Numbers | Vector | Attitude, world: str, body: str) -> Extr
     path = entry.field
     if isinstance(entry, Vector):
 
-        def vector(message: Any) -> tuple[float, ...]:
+        def vector(message: Any) -> tuple[Any, ...]:
             v = tuple(factor * component for component in _named(read(message), "xyz", path))
             if entry.frame == "world":
                 return rotations.world_vector(v, world)
@@ -36,13 +41,13 @@ def extractor(entry: Numbers | Vector | Attitude, world: str, body: str) -> Extr
         return vector
     if entry.given == "euler":
 
-        def from_euler(message: Any) -> tuple[float, ...]:
+        def from_euler(message: Any) -> tuple[Any, ...]:
             roll, pitch, yaw = (factor * angle for angle in _angles(read(message), path))
             return rotations.quaternion_in(rotations.from_euler(roll, pitch, yaw), world, body)
 
         return from_euler
 
-    def attitude(message: Any) -> tuple[float, ...]:
+    def attitude(message: Any) -> tuple[Any, ...]:
         q = _quaternion(read(message), entry.order, path)
         return rotations.quaternion_in(q, world, body)
 
@@ -57,7 +62,7 @@ def _numbers(entry: Numbers) -> Extract:
     read, path, index = getter(entry.field), entry.field, entry.index
     low = entry.wrap
 
-    def made(raw: tuple[float, ...]) -> tuple[float, ...]:
+    def made(raw: tuple[Any, ...]) -> tuple[Any, ...]:
         values = [a * b + c for a, b, c in zip(raw, scales, offsets, strict=True)]
         if low is not None:
             values = [_wrapped(v, low) for v in values]
@@ -66,7 +71,7 @@ def _numbers(entry: Numbers) -> Extract:
     if entry.joints is not None:
         joints, read_names = entry.joints, getter(entry.names)
 
-        def by_name(message: Any) -> tuple[float, ...]:
+        def by_name(message: Any) -> tuple[Any, ...]:
             names, values = list(read_names(message)), read(message)
             try:
                 places = [names.index(joint) for joint in joints]
@@ -81,10 +86,10 @@ def _numbers(entry: Numbers) -> Extract:
     if index is not None:
         return lambda message: made(_elements(read(message), index, path))
 
-    def scalar(message: Any) -> tuple[float, ...]:
+    def scalar(message: Any) -> tuple[Any, ...]:
         value = read(message)
         try:
-            return made((float(value),))
+            return made((number(value),))
         except TypeError:
             raise FieldError(f"field {path!r} is a {type(value).__name__}, not a number") from None
 
@@ -94,16 +99,15 @@ def _numbers(entry: Numbers) -> Extract:
 _TURN = 2.0 * math.pi
 
 
-def _wrapped(angle: float, low: float) -> float:
+def _wrapped(angle: Any, low: float) -> Any:
     """The angle plus whole turns, within [low, low + 2 pi); NaN where it is not finite."""
-    if not math.isfinite(angle):
-        return math.nan
-    return low + math.fmod(math.fmod(angle - low, _TURN) + _TURN, _TURN)
+    with np.errstate(invalid="ignore"):
+        return low + np.fmod(np.fmod(angle - low, _TURN) + _TURN, _TURN)
 
 
-def _elements(values: Any, index: Any, path: str) -> tuple[float, ...]:
+def _elements(values: Any, index: Any, path: str) -> tuple[Any, ...]:
     try:
-        return tuple(float(values[i]) for i in index)
+        return tuple(number(values[i]) for i in index)
     except (IndexError, TypeError):
         size = len(values) if hasattr(values, "__len__") else "no"
         raise FieldError(
@@ -111,11 +115,11 @@ def _elements(values: Any, index: Any, path: str) -> tuple[float, ...]:
         ) from None
 
 
-def _named(found: Any, components: str, path: str) -> tuple[float, ...]:
+def _named(found: Any, components: str, path: str) -> tuple[Any, ...]:
     """Components by their names, or the first elements of an array."""
     if hasattr(found, components[0]):
         try:
-            return tuple(float(getattr(found, name)) for name in components)
+            return tuple(number(getattr(found, name)) for name in components)
         except AttributeError:
             pass
     if not hasattr(found, "__len__"):
@@ -126,22 +130,21 @@ def _named(found: Any, components: str, path: str) -> tuple[float, ...]:
     return _elements(found, range(len(components)), path)
 
 
-def _angles(found: Any, path: str) -> tuple[float, ...]:
+def _angles(found: Any, path: str) -> tuple[Any, ...]:
     if hasattr(found, "roll"):
-        return float(found.roll), float(found.pitch), float(found.yaw)
+        return number(found.roll), number(found.pitch), number(found.yaw)
     return _named(found, "xyz", path)
 
 
-def _quaternion(found: Any, order: str | None, path: str) -> tuple[float, float, float, float]:
+def _quaternion(found: Any, order: str | None, path: str) -> tuple[Any, Any, Any, Any]:
     """Unit quaternion, w first; NaN where it is none."""
     if hasattr(found, "w"):
-        w, x, y, z = float(found.w), float(found.x), float(found.y), float(found.z)
+        w, x, y, z = number(found.w), number(found.x), number(found.y), number(found.z)
     elif order is None:
         raise FieldError(f"field {path!r} has no x, y, z, w: an array needs order: xyzw or wxyz")
     else:
         a, b, c, d = _elements(found, range(4), path)
         w, x, y, z = (a, b, c, d) if order == "wxyz" else (d, a, b, c)
-    norm = math.sqrt(w * w + x * x + y * y + z * z)
-    if not abs(norm - 1.0) <= 0.05:  # also NaN; an empty one is all zeros
-        return math.nan, math.nan, math.nan, math.nan
+    norm = np.sqrt(w * w + x * x + y * y + z * z)
+    norm = np.where(abs(norm - 1.0) <= 0.05, norm, math.nan)  # an empty one is all zeros
     return w / norm, x / norm, y / norm, z / norm

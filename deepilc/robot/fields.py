@@ -11,7 +11,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["MALFORMED", "PATTERN", "FieldError", "getter", "put", "put_numbers", "seconds"]
+__all__ = [
+    "MALFORMED",
+    "PATTERN",
+    "Column",
+    "FieldError",
+    "getter",
+    "number",
+    "put",
+    "put_numbers",
+    "seconds",
+    "steps",
+]
 
 PATTERN = r"^[A-Za-z_]\w*(\[\d+\])*(\.[A-Za-z_]\w*(\[\d+\])*)*$"
 _STEP = re.compile(r"([A-Za-z_]\w*)|\[(\d+)\]")
@@ -22,17 +33,22 @@ class FieldError(ValueError):
     """A message does not have what a path names; the text says what it has."""
 
 
+class Column(np.ndarray):
+    """One number of each of many messages that are read at once, (k,), in place of the number."""
+
+
 MALFORMED = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)
 """What reading a message can raise, whatever is in it."""
 
 
-def _steps(path: str) -> list[str | int]:
+def steps(path: str) -> list[str | int]:
+    """Names and indices of a path, from the message down."""
     return [name or int(index) for name, index in _STEP.findall(path)]
 
 
-def _walk(message: Any, steps: Sequence[str | int], path: str) -> Any:
+def _walk(message: Any, way: Sequence[str | int], path: str) -> Any:
     found = message
-    for step in steps:
+    for step in way:
         try:
             found = getattr(found, step) if isinstance(step, str) else found[step]
         except AttributeError:
@@ -58,7 +74,7 @@ def getter(path: str) -> Callable[[Any], Any]:
     Raises (the function):
         FieldError: The message has no such field or element.
     """
-    steps = _steps(path)
+    way = steps(path)
     quick = attrgetter(path) if "[" not in path else None
 
     def get(message: Any) -> Any:
@@ -67,9 +83,18 @@ def getter(path: str) -> Callable[[Any], Any]:
                 return quick(message)
             except AttributeError:
                 pass  # said below, with what there is
-        return _walk(message, steps, path)
+        return _walk(message, way, path)
 
     return get
+
+
+def number(value: Any) -> Any:
+    """A field as a float; a `Column` as a column of float64.
+
+    Raises:
+        TypeError: It is no number.
+    """
+    return value.astype(np.float64) if isinstance(value, Column) else float(value)
 
 
 def put(message: Any, path: str, value: Any) -> None:
@@ -78,7 +103,7 @@ def put(message: Any, path: str, value: Any) -> None:
     Raises:
         FieldError: The message has no such field.
     """
-    *parents, last = _steps(path)
+    *parents, last = steps(path)
     parent = _walk(message, parents, path)
     current = _walk(parent, [last], path)
     if isinstance(current, float) and isinstance(value, int):
@@ -113,7 +138,7 @@ def put_numbers(
     Raises:
         FieldError: No such field, or an array of fixed size that is too short.
     """
-    *parents, last = _steps(path)
+    *parents, last = steps(path)
     parent = _walk(message, parents, path)
     current = _walk(parent, [last], path)
     if index is None:
@@ -146,8 +171,8 @@ def put_numbers(
         current[i] = round(number) if whole else float(number)
 
 
-def seconds(stamp: Any, factor: float = 1.0) -> float:
-    """A stamp in s: `builtin_interfaces/Time`, or a number times `factor`."""
+def seconds(stamp: Any, factor: float = 1.0) -> Any:
+    """A stamp (or a column) in s: `builtin_interfaces/Time`, or a number times `factor`."""
     if hasattr(stamp, "nanosec"):
-        return float(stamp.sec) + 1e-9 * float(stamp.nanosec)
-    return float(stamp) * factor
+        return number(stamp.sec) + 1e-9 * number(stamp.nanosec)
+    return number(stamp) * factor

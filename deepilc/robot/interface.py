@@ -13,10 +13,11 @@ import numpy as np
 
 from deepilc.errors import UserError
 from deepilc.robot import fit, rotations
+from deepilc.robot.coordinates import Coordinates, coordinates
 from deepilc.robot.fields import MALFORMED, FieldError, getter, put, put_numbers
 from deepilc.robot.mapping import UNITS, Attitude, Numbers, Vector, each
 from deepilc.robot.profile import Command, Profile, Source, Stamp
-from deepilc.robot.source import Part, SourceState
+from deepilc.robot.source import SourceState
 from deepilc.robot.takeover import TakeoverState
 from sims.system import System
 
@@ -71,6 +72,27 @@ class Publication:
     type: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One entry of a source, and where its numbers go.
+
+    Attributes:
+        source: Has its newest raw numbers.
+        index: Which of the source's entries.
+        coordinates: Makes coordinates of them.
+        places: Positions in the state, and in the coordinates.
+    """
+
+    source: SourceState
+    index: int
+    coordinates: Coordinates
+    places: tuple[tuple[int, int], ...]
+
+    @property
+    def raw(self) -> list[float] | None:
+        return self.source.numbers[self.index]
+
+
 class RobotInterface:
     """Maps topics to states and actions to commands, as a profile says. One thread at a time.
 
@@ -106,8 +128,13 @@ class RobotInterface:
             topic: SourceState(topic, spec, report_for, self.counters)
             for topic, spec in profile.sources.items()
         }
-        self._parts = [part for source in self._sources.values() for part in source.parts]
-        self._attitude = next((p for p in self._parts if isinstance(p.entry, Attitude)), None)
+        self._parts = [
+            _Part(source, i, coordinates(entry), self._placed(entry))
+            for source in self._sources.values()
+            for i, entry in enumerate(source.entries)
+        ]
+        attitudes = (p for p in self._parts if isinstance(p.source.entries[p.index], Attitude))
+        self._attitude = next(attitudes, None)
         self._takeover = None
         subscriptions = [Subscription(t, s.type, s.qos) for t, s in profile.sources.items()]
         if profile.takeover is not None:
@@ -117,7 +144,6 @@ class RobotInterface:
             subscriptions.append(Subscription(over.topic, over.type, "sensor"))
         self.subscriptions = tuple(subscriptions)
         self.publications = tuple(Publication(t, c.type) for t, c in profile.commands.items())
-        self._previous: np.ndarray | None = None  # attitude of the reading before
         self._clock_lead = math.nan
         self._clock_jump, self._clock_jumped = "", -math.inf
 
@@ -156,12 +182,17 @@ class RobotInterface:
             self.counters["jumps of ROS time"] += 1
         self._clock_lead = lead
         if topic in self._sources:
-            self._sources[topic].receive(message, now, clock)
+            (content,) = self._sources[topic].read(message)
+            self._sources[topic].receive(content, now, clock)
         if self._takeover is not None and topic == self._takeover.spec.topic:
             try:
                 self._takeover.receive(message, now)
             except MALFORMED as error:
                 self.counters[f"{topic}: takeover ignored: {error}"] += 1
+
+    def source(self, topic: str) -> SourceState:
+        """What is known from a topic with states, for those who read many messages at once."""
+        return self._sources[topic]
 
     def reading(self, now: float) -> Reading:
         """The state now.
@@ -208,9 +239,8 @@ class RobotInterface:
         """(n,) age (s) of every state; inf where it never came."""
         ages = np.full(self.system.state.size, math.inf)
         for part in self._parts:
-            for name in part.entry.states:
-                if name is not None:
-                    ages[self._places[name]] = part.age(now)
+            for place, _ in part.places:
+                ages[place] = part.source.age_of(part.index, now)
         return ages
 
     def rates(self) -> dict[str, float]:
@@ -220,65 +250,38 @@ class RobotInterface:
     def origin(self) -> dict[str, tuple[str, str]]:
         """State name to the topic and field that it comes from, as `position[pole]`."""
         return {
-            name: (topic, part.entry.field + _element(part.entry, i, source.spec))
+            name: (topic, entry.field + _element(entry, i, source.spec))
             for topic, source in self._sources.items()
-            for part in source.parts
-            for i, name in enumerate(part.entry.states)
+            for entry in source.entries
+            for i, name in enumerate(entry.states)
             if name is not None
         }
 
     def tilt(self) -> float:
         """Angle (rad) between the body's and the world's z axis; NaN if no attitude is known."""
-        if self._attitude is None or self._attitude.raw is None:
-            return math.nan
-        return rotations.tilt(self._attitude.raw)
+        attitude = None if self._attitude is None else self._attitude.raw
+        return math.nan if attitude is None else rotations.tilt(attitude)
+
+    def _placed(self, entry: Numbers | Vector | Attitude) -> tuple[tuple[int, int], ...]:
+        return tuple((self._places[s], i) for i, s in enumerate(entry.states) if s is not None)
 
     def _state(self) -> np.ndarray:
-        state = np.full(self.system.state.size, np.nan, np.float32)
+        state = [math.nan] * self.system.state.size
         attitude = self._attitude.raw if self._attitude is not None else None
         for part in self._parts:
-            if part.raw is None:
-                continue
-            for name, value in zip(part.entry.states, self._values(part, attitude), strict=True):
-                if name is not None:
-                    state[self._places[name]] = value
-        return state
-
-    def _values(self, part: Part, attitude: tuple[float, ...] | None) -> Any:
-        """Numbers of one entry, one per state, in the system's coordinates."""
-        entry, raw = part.entry, part.raw
-        assert raw is not None
-        if isinstance(entry, Numbers):
-            return raw
-        if isinstance(entry, Attitude):
-            return self._coordinates(entry, raw)
-        if entry.into not in (None, entry.frame):
-            if attitude is None:
-                return (math.nan,) * 3
-            raw = rotations.rotate(attitude, raw, back=entry.into == "body")
-        if entry.offset is not None:
-            raw = tuple(a + b for a, b in zip(raw, entry.offset, strict=True))
-        return raw
-
-    def _coordinates(self, entry: Attitude, q: tuple[float, ...]) -> Any:
-        if entry.representation == "euler":
-            return rotations.euler(q)
-        if entry.representation == "mrp":
-            self._previous = rotations.continuous_mrp(q, self._previous)
-            return self._previous
-        near, before = np.array(q), self._previous
-        if before is None or not np.isfinite(before).all():
-            before = np.array([1.0, 0.0, 0.0, 0.0])
-        self._previous = near if near @ before >= 0.0 else -near
-        return self._previous
+            if (raw := part.raw) is not None:
+                values = part.coordinates(raw, attitude)
+                for place, i in part.places:
+                    state[place] = values[i]
+        return np.array(state, np.float32)
 
     def _not_finite(self, state: np.ndarray) -> list[str]:
         unknown = ~np.isfinite(state)
         if not unknown.any():
             return []
         names = self.system.state.names
-        came = {name for part in self._parts if part.raw is not None for name in part.entry.states}
-        return [f"{names[i]} is not finite" for i in np.flatnonzero(unknown) if names[i] in came]
+        came = {i for part in self._parts if part.raw is not None for i, _ in part.places}
+        return [f"{names[i]} is not finite" for i in np.flatnonzero(unknown) if i in came]
 
     def _out_of_bounds(self, state: np.ndarray) -> list[str]:
         names, units = self.system.state.names, self.system.state.units

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepilc.robot.fields import getter, put, put_numbers
-from deepilc.robot.mapping import UNITS, Attitude, Numbers, Vector
+from deepilc.robot.fields import getter, number, put, put_numbers
+from deepilc.robot.mapping import UNITS, Attitude, Numbers, Vector, each
 from deepilc.robot.profile import Command, Profile, Source, Stamp
 from sims.system import System
 
 if TYPE_CHECKING:  # scipy is not among what a robot that only acts needs
     from scipy.spatial.transform import Rotation
 
-__all__ = ["read_command", "write_source"]
+__all__ = ["NOT_FINITE", "commanded", "read_command", "write_source"]
+
+NOT_FINITE = "a command is not finite"
 
 # rows: the axes of the one frame in those of the other; both matrices are their own inverses
 _NED = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
@@ -74,19 +76,37 @@ def read_command(command: Command, system: System, message: Any, action: np.ndar
         FieldError: The message lacks a field.
         ValueError: A number is not finite, or an array too short.
     """
-    found = action.copy()
+    places, numbers = commanded(command, system, message)
+    if not np.isfinite(numbers).all():
+        raise ValueError(NOT_FINITE)
+    action[places] = numbers
+
+
+def commanded(command: Command, system: System, message: Any) -> tuple[list[int], np.ndarray]:
+    """What a command says about the action, or many commands at once, whose numbers are columns.
+
+    Returns:
+        Which of the actions; their values (k,), or (k, messages).
+
+    Raises:
+        FieldError: The message lacks a field.
+        ValueError: An array is too short.
+    """
+    places, found = [], []
     for entry in command.action:
-        value = getter(entry.field)(message)
-        if entry.index is not None and len(value) <= max(entry.index):
-            raise ValueError(f"{entry.field} has {len(value)} elements")
-        numbers = [value] if entry.index is None else [value[i] for i in entry.index]
-        unit = UNITS[entry.unit] if entry.unit else 1.0
-        asked = (np.array(numbers, float) * unit - np.array(entry.offset)) / np.array(entry.scale)
-        for name, number in zip(entry.actions, asked, strict=True):
-            found[system.action.names.index(name)] = number
-    if not np.isfinite(found).all():
-        raise ValueError("a command is not finite")
-    action[:] = found
+        field = getter(entry.field)(message)
+        if entry.index is not None and len(field) <= max(entry.index):
+            raise ValueError(f"{entry.field} has {len(field)} elements")
+        numbers = [field] if entry.index is None else [field[i] for i in entry.index]
+        unit, size = UNITS[entry.unit] if entry.unit else 1.0, len(entry.actions)
+        places += [system.action.names.index(name) for name in entry.actions]
+        found += [
+            (number(value) * unit - offset) / scale
+            for value, offset, scale in zip(
+                numbers, each(entry.offset, size), each(entry.scale, size), strict=True
+            )
+        ]
+    return places, np.array(found)
 
 
 def _attitude(profile: Profile, values: dict[str, float]) -> "Rotation":
@@ -130,8 +150,8 @@ def _place(message: Any, path: str, numbers: Any, index: Any) -> None:
         return
     before = [float(x) for x in getter(path)(message)]
     before += [0.0] * (max(index) + 1 - len(before))
-    for i, number in zip(index, numbers, strict=True):
-        before[i] = float(number)
+    for i, value in zip(index, numbers, strict=True):
+        before[i] = float(value)
     put_numbers(message, path, before, range(len(before)))
 
 
@@ -140,7 +160,7 @@ def _write_joints(message: Any, names: str, found: list[tuple[str, float, str]])
     order = list(dict.fromkeys(joint for joint, _, _ in reversed(found)))
     put(message, names, order)
     for field in dict.fromkeys(field for _, _, field in found):
-        values = {joint: number for joint, number, of in found if of == field}
+        values = {joint: value for joint, value, of in found if of == field}
         put_numbers(message, field, [values.get(j, 0.0) for j in order], range(len(order)))
 
 
@@ -166,8 +186,8 @@ def _spread(message: Any, path: str, numbers: Any, components: Any) -> None:
     """Into components with names, or the first elements of an array."""
     field = getter(path)(message)
     if hasattr(field, components[0]):
-        for name, number in zip(components, numbers, strict=True):
-            setattr(field, name, float(number))
+        for name, value in zip(components, numbers, strict=True):
+            setattr(field, name, float(value))
     else:
         _place(message, path, numbers, range(len(numbers)))
 

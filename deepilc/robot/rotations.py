@@ -2,7 +2,8 @@
 
 Quaternions are (w, x, y, z) tuples of floats, body to world, as everywhere in deepilc; ROS messages
 name their components, and PX4's arrays begin with w. Plain floats: at the size of one attitude they
-are faster than arrays.
+are faster than arrays. Where messages are read (`multiply`, `quaternion_in`, the vectors,
+`from_euler`), columns of floats serve as well.
 
 Frames (REP-103, REP-147): world ENU (x east, y north, z up) or NED (north, east, down); body FLU (x
 forward, y left, z up) or FRD (forward, right, down).
@@ -18,6 +19,7 @@ from sims.bodies import mrp
 __all__ = [
     "body_vector",
     "continuous_mrp",
+    "continuous_quaternion",
     "euler",
     "from_euler",
     "multiply",
@@ -86,8 +88,8 @@ def body_vector(v: Sequence[float], body: str) -> Vector:
 
 def from_euler(roll: float, pitch: float, yaw: float) -> Quaternion:
     """The attitude of REP-103's fixed-axis roll, pitch and yaw in rad."""
-    sr, sp, sy = math.sin(roll / 2), math.sin(pitch / 2), math.sin(yaw / 2)
-    cr, cp, cy = math.cos(roll / 2), math.cos(pitch / 2), math.cos(yaw / 2)
+    sr, sp, sy = np.sin(roll / 2), np.sin(pitch / 2), np.sin(yaw / 2)
+    cr, cp, cy = np.cos(roll / 2), np.cos(pitch / 2), np.cos(yaw / 2)
     return (
         cr * cp * cy + sr * sp * sy,
         sr * cp * cy - cr * sp * sy,
@@ -106,7 +108,7 @@ def euler(q: Sequence[float]) -> Vector:
     )
 
 
-def continuous_mrp(q: Sequence[float], previous: np.ndarray | None) -> np.ndarray:
+def continuous_mrp(q: Sequence[float], previous: Sequence[float] | None) -> Sequence[float]:
     """MRP (3,) of a unit quaternion of either sign.
 
     Systems keep |p| <= 1, and so does this; but beyond half a turn it stays on the sheet of the
@@ -116,13 +118,22 @@ def continuous_mrp(q: Sequence[float], previous: np.ndarray | None) -> np.ndarra
         q: Unit quaternion.
         previous: (3,) the MRP before; None or not finite at the start.
     """
-    short = mrp.from_quaternion(np.array(q if q[0] >= 0.0 else [-each for each in q]))
-    if short @ short * KEPT * KEPT < 1.0:  # its shadow has |p| > 1.1
+    w, x, y, z = q if q[0] >= 0.0 else [-each for each in q]
+    short = (x / (1.0 + w), y / (1.0 + w), z / (1.0 + w))
+    if math.hypot(*short) * KEPT < 1.0:  # its shadow has |p| > 1.1
         return short
-    if previous is None or not np.isfinite(previous).all():
+    if previous is None or not all(map(math.isfinite, previous)):
         return short
-    same = mrp.align(short, previous)
-    return same if same @ same <= KEPT * KEPT else short
+    same = mrp.align(np.array(short), np.array(previous)).tolist()
+    return same if math.hypot(*same) <= KEPT else short
+
+
+def continuous_quaternion(q: Sequence[float], previous: Sequence[float] | None) -> Sequence[float]:
+    """The one of q and -q that is nearer to the quaternion before, or to no rotation."""
+    if previous is None or not all(map(math.isfinite, previous)):
+        previous = (1.0, 0.0, 0.0, 0.0)
+    same = sum(a * b for a, b in zip(q, previous, strict=True)) >= 0.0
+    return q if same else [-each for each in q]
 
 
 def tilt(q: Sequence[float]) -> float:

@@ -8,10 +8,11 @@ import math
 import sys
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from rich.columns import Columns
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
@@ -33,6 +34,7 @@ LEVEL_STYLES = ("green", "yellow", "bold red", "bold red")
 BARS = "▁▂▃▄▅▆▇█"
 
 Fields = Mapping[str, Any]
+NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,11 @@ class Monitor:
         """Takes a `LearnerStatus`."""
         self._learner = _Heard(fields, now)
 
-    def diagnostic(self, name: str, level: int, message: str, now: float) -> None:
+    def diagnostic(
+        self, name: str, level: int, message: str, now: float, values: Mapping[str, str] = NONE
+    ) -> None:
         """Takes what a node says of itself on /diagnostics; levels as in `DiagnosticStatus`."""
-        self._nodes[name] = _Heard({"level": level, "message": message}, now)
+        self._nodes[name] = _Heard({"level": level, "message": message, "values": values}, now)
 
     @property
     def silent(self) -> bool:
@@ -108,18 +112,18 @@ class Monitor:
         if self.silent:
             return Panel("nobody heard yet: is a stack up, in this namespace and domain?")
         parts: list[RenderableType] = [self._head(now)]
-        panels = []
+        left, right = [], []
         if self._bridge is not None:
             b = self._bridge.fields
-            panels += [
-                Panel(_pairs(_episodes(b)), title="episodes", title_align="left"),
-                Panel(_pairs(_safety(b)), title="safety", title_align="left"),
-                Panel(_pairs(_timing(b)), title="timing", title_align="left"),
-            ]
+            left = [_panel("episodes", _episodes(b)), _panel("safety", _safety(b))]
+            right = [_panel("timing", _timing(b))]
         if self._learner is not None:
-            rows = _learning(self._learner.fields)
-            panels.append(Panel(_pairs(rows), title="learner", title_align="left"))
-        parts.append(Columns(panels))
+            right.insert(0, _panel("learner", _learning(self._learner.fields)))
+        halves = Table.grid(expand=True)
+        halves.add_column(ratio=1)
+        halves.add_column(ratio=1)
+        halves.add_row(Group(*left), Group(*right))
+        parts.append(halves)
         if self._returns:
             parts.append(self._history())
         if self._nodes:
@@ -163,9 +167,11 @@ class Monitor:
         return rows
 
     def _diagnostics(self, now: float) -> RenderableType:
-        table = Table("node", "level", "says", box=None, pad_edge=False)
+        table = Table("node", "level", "says", "needs", box=None, pad_edge=False)
         for name, text, level in self._node_rows(now):
-            table.add_row(name, Text(level, style=LEVEL_STYLES[LEVELS.index(level)]), text)
+            style = LEVEL_STYLES[LEVELS.index(level)]
+            times = _times(self._nodes[name].fields["values"]) if name != "bridge" else ""
+            table.add_row(name, Text(level, style=style), text, times)
         return table
 
 
@@ -235,44 +241,57 @@ def _safety(b: Fields) -> list[tuple[str, str, bool]]:
 
 
 def _timing(b: Fields) -> list[tuple[str, str, bool]]:
-    return [
-        ("action latency, median", _ms(b["action_latency_p50"]), False),
-        ("99 %", _ms(b["action_latency_p99"]), False),
-        ("state to action sent, median", _ms(b["action_delay_p50"]), False),
-        ("99 %", _ms(b["action_delay_p99"]), False),
-        ("observations resent", str(b["resent"]), b["resent"] > 0),
+    rows = [
+        (f"{what}, {part}", _ms(b[f"{field}_{percentile}"]), False)
+        for what, field in (
+            ("action latency", "action_latency"),
+            ("state to action", "action_delay"),
+        )
+        if math.isfinite(b[f"{field}_p50"]) or field == "action_latency"
+        for part, percentile in (("median", "p50"), ("99 %", "p99"))
     ]
+    return [*rows, ("observations resent", str(b["resent"]), b["resent"] > 0)]
 
 
 def _learning(row: Fields) -> list[tuple[str, str, bool]]:
     return [
-        ("buffer", f"{row['trained_on']} of {row['received']} received", False),
+        ("received", str(row["received"]), False),
+        ("in the buffer", str(row["trained_on"]), False),
         ("without Jacobian", str(row["without_jacobian"]), row["without_jacobian"] > 0),
         (
             "lost / rejected",
             f"{row['lost']} / {row['rejected']}",
             row["lost"] + row["rejected"] > 0,
         ),
-        ("updates", f"{row['updates']} ({row['updates_per_second']:.0f} per second)", False),
+        ("updates", str(row["updates"]), False),
+        ("updates per second", f"{row['updates_per_second']:.0f}", False),
         ("updates per transition", f"{row['updates_per_transition']:.2f}", False),
         ("updates owed", str(row["backlog"]), False),
-        ("policy", f"{row['policy_version']}, {row['policy_age']:.1f} s old", False),
-        ("critic / gradient loss", _losses(row), False),
+        ("policy", str(row["policy_version"]), False),
+        ("policy's age", f"{row['policy_age']:.1f} s", False),
+        ("critic loss", _number(row["critic_loss"]), False),
+        ("value-gradient loss", _number(row["value_gradient_loss"]), False),
         ("alpha", _number(row["alpha"]), False),
     ]
 
 
-def _pairs(rows: list[tuple[str, str, bool]]) -> Table:
-    table = Table.grid(padding=(0, 1))
-    table.add_column()
-    table.add_column(justify="right")
+def _panel(title: str, rows: list[tuple[str, str, bool]]) -> Panel:
+    table = Table.grid(padding=(0, 1), expand=True)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
     for name, value, look in rows:
         table.add_row(name, Text(value, style="yellow" if look else ""))
-    return table
+    return Panel(table, title=title, title_align="left")
 
 
-def _losses(row: Fields) -> str:
-    return f"{_number(row['critic_loss'])} / {_number(row['value_gradient_loss'])}"
+def _times(values: Mapping[str, str]) -> str:
+    """How long a node takes for what it does, out of its diagnostics."""
+    found = []
+    for name, text in values.items():
+        with suppress(ValueError):
+            if name.endswith("(s)") and ("latency" in name or "time" in name):
+                found.append(f"{name.removesuffix(' (s)')} {_ms(float(text))}")
+    return ", ".join(found)
 
 
 def _index(value: Any, names: tuple[str, ...]) -> int:

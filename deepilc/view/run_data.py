@@ -4,7 +4,8 @@ Read anew whenever files changed; nothing here writes.
 """
 
 import json
-from dataclasses import dataclass
+import math
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,76 +13,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepilc import checkpoint
+from deepilc.errors import UserError
 from deepilc.run import RunFolder
 from deepilc.table import read_rows
+from deepilc.view import why
+from deepilc.view.shown import NEWEST_ROWS, Episode, ModelError, Rows, Series, last_episode
 
 if TYPE_CHECKING:
+    from deepilc.bags.dataset import Found
     from deepilc.config import TrainConfig
     from sims.system import System
 
-__all__ = ["Episode", "ModelError", "Rows", "RunData"]
-
-NEWEST_ROWS = 2_000
-"""Transitions that the model's error is measured on: those that the policy of now meets."""
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The newest training transitions that the checkpoint holds, in their order.
-
-    Attributes:
-        episode: (N,) episode of each.
-        step: (N,) step within it.
-        state: (N, n) physical units.
-        action: (N, m) as applied.
-        next_state: (N, n)
-        valid: (N,) whether its Jacobian is used.
-    """
-
-    episode: np.ndarray
-    step: np.ndarray
-    state: np.ndarray
-    action: np.ndarray
-    next_state: np.ndarray
-    valid: np.ndarray
-
-
-@dataclass(frozen=True)
-class Episode:
-    """One training episode.
-
-    Attributes:
-        number: Which.
-        time: (T,) s since its start.
-        state: (T, n)
-        action: (T, m)
-    """
-
-    number: int
-    time: np.ndarray
-    state: np.ndarray
-    action: np.ndarray
-
-
-@dataclass(frozen=True)
-class ModelError:
-    """How well the nominal model predicts what happened, one step ahead.
-
-    All in typical sizes of the coordinate (`System.state.scale`), so that coordinates compare.
-
-    Attributes:
-        names: Of the state's coordinates.
-        nominal: (n,) root mean square of s' - g(s, a).
-        nothing: (n,) root mean square of s' - s: what predicting "no change" would be off by.
-        valid: Share of rows whose Jacobian is used.
-        rows: Number of transitions.
-    """
-
-    names: tuple[str, ...]
-    nominal: np.ndarray
-    nothing: np.ndarray
-    valid: float
-    rows: int
+__all__ = ["RunData"]
 
 
 class RunData:
@@ -99,6 +42,13 @@ class RunData:
         self.path = self._folder.path
         self._stamp: tuple[int, int] | None = None
         self._rows: Rows | None = None
+        self._bag_size, self._next_reading = -1, -math.inf
+        self._recorded: tuple[Found, int] | None = None
+
+    @property
+    def title(self) -> str:
+        """Name, system and parameter set."""
+        return f"{self.path.name}: {self.system.name}, set {self.config.parameters}"
 
     @cached_property
     def config(self) -> "TrainConfig":
@@ -128,7 +78,7 @@ class RunData:
         except (OSError, ValueError):
             return {}
 
-    def returns(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    def returns(self) -> Series:
         """Training transitions and return of complete episodes, by mode (warmup, train, eval)."""
         found: dict[str, list[tuple[float, float]]] = {}
         for row in read_rows(self.path / "episodes.csv"):
@@ -159,36 +109,71 @@ class RunData:
     def last_episode(self) -> Episode | None:
         """The last complete training episode in the newest checkpoint, else the one begun."""
         rows = self.rows()
-        if rows is None or not len(rows.episode):
-            return None
-        numbers = np.unique(rows.episode)
-        number = numbers[-2] if len(numbers) > 1 else numbers[-1]
-        mine = rows.episode == number
-        dt = self.system.dt
-        return Episode(int(number), dt * rows.step[mine], rows.state[mine], rows.action[mine])
+        return None if rows is None else last_episode(rows, self.system.dt)
 
     def model_error(self) -> ModelError | None:
         """How well the nominal model predicts the newest transitions; None without any."""
         rows = self.rows()
         if rows is None or not len(rows.episode):
             return None
-        system, config = self.system, self.config
-        model = system.model(config.nominal_parameters, method=config.jacobian)
-        predicted = model.step(rows.state, rows.action)
-        scale = np.asarray(system.state.scale)
+        model = self.system.model(self.config.nominal_parameters, method=self.config.jacobian)
+        return ModelError.of(rows, self.system, model)
 
-        def size(reference: np.ndarray) -> np.ndarray:
-            error = (system.align(rows.next_state, reference) - reference) / scale
-            with np.errstate(invalid="ignore", over="ignore"):
-                return np.asarray(np.sqrt(np.nanmean(np.square(error), axis=0)))
+    def recorded(self) -> tuple["Found", int] | None:
+        """What the run's bag holds, and its rows; None without one.
 
-        return ModelError(
-            system.state.names,
-            size(predicted),
-            size(rows.state),
-            float(rows.valid.mean()),
-            len(rows.valid),
-        )
+        A bag that grows is read again only so often that this takes a twentieth of the time.
+        """
+        files = list((self.path / "bag").rglob("*.mcap"))
+        size, now = sum(file.stat().st_size for file in files), time.monotonic()
+        if not files or size == self._bag_size or now < self._next_reading:
+            return self._recorded
+        from deepilc.bags.transitions import load
+
+        self._bag_size = size
+        try:
+            dataset = load([self.path], self.system)
+            self._recorded = dataset.found, len(dataset)
+        except UserError:  # nothing to learn from yet
+            self._recorded = None
+        self._next_reading = time.monotonic() + 19.0 * (time.monotonic() - now)
+        return self._recorded
+
+    def progress(self) -> list[str]:
+        """How far the run is, in parts of a sentence."""
+        returns = self.returns()
+        if not returns:
+            return ["no episode has ended yet"]
+        last = max(int(x[-1]) for x, _ in returns.values())
+        parts = [f"{last} of {self.config.transitions} training transitions"]
+        if "eval" in returns:
+            at, value = returns["eval"]
+            here = value[at == at[-1]]
+            parts.append(f"last evaluation {here.mean():.1f} (mean of {len(here)})")
+        if self.status().get("finished"):
+            parts.append("finished")
+        return parts
+
+    def facts(self, error: ModelError | None) -> list[why.Fact]:
+        """What helps to see why it may not be learning; `error` is that of `model_error`."""
+        found = [] if error is None else why.of_model(error)
+        if status := self.status():
+            found += why.of_status(status, self.config.updates_per_transition)
+        if (recorded := self.recorded()) is not None:
+            found += why.of_recording(*recorded)
+        return found
+
+    def missing(self, what: str) -> str:
+        """Why there are no returns, metrics or rows."""
+        if (self.path / "bag").is_dir():
+            hint = f"; its bag may hold some: deepilc dashboard {self.path.name}/bag"
+        else:
+            hint = ""
+        return {
+            "returns": f"no episode has ended yet{hint}",
+            "metrics": "no update has been reported yet",
+            "rows": f"the first checkpoint has not been written yet{hint}",
+        }[what]
 
 
 def _rows(tensors: Any) -> Rows:

@@ -43,7 +43,10 @@ def test_state_numbers_units_and_reason_are_shown() -> None:
     assert "robot1/first" in shown and "safe stop" in shown
     assert "(policy node silent for 5 periods)" in shown
     assert "0.50 ms" in shown and "2.10 ms" in shown
-    assert "100 of 120 received" in shown and "400 (80 per second)" in shown
+    assert "state to action" not in shown, "a simulation has none"
+    words = " ".join(shown.split())
+    assert "received 120" in words and "in the buffer 100" in words
+    assert "updates 400" in words and "updates per second 80" in words and "age 0.5 s" in words
     line = view.line(0.1)
     assert "safe stop (policy node silent for 5 periods)" in line and "return 41.5" in line
 
@@ -68,6 +71,28 @@ def test_each_episode_is_one_bar_however_often_the_status_comes() -> None:
     assert "▁█" in line and "41.5 .. 50.0" in line
     view.bridge(BRIDGE | {"run": "second", "episode_return": NAN}, 7.0)
     assert "returns" not in text(view, 7.0), "another run begins anew"
+
+
+def test_a_robots_delay_and_what_nodes_need_for_their_work_are_shown() -> None:
+    view = Monitor()
+    view.bridge(BRIDGE | {"action_delay_p50": 0.051, "action_delay_p99": 0.0605}, 0.0)
+    values = {"latency p50 (s)": "0.0002", "latency p99 (s)": "0.00125", "policy": "3"}
+    view.diagnostic("policy", 0, "acting", 0.0, values)
+    shown = text(view, 0.0)
+    assert "51.00 ms" in shown and "60.50 ms" in shown
+    assert "latency p50 0.20 ms, latency p99 1.25 ms" in shown
+
+
+def test_everything_fits_into_a_terminal_of_80_columns() -> None:
+    view = Monitor()
+    view.bridge(
+        BRIDGE | {"number": 123456, "episode_return": -1234.5, "action_delay_p50": 0.1}, 0.0
+    )
+    view.learner(LEARNER | {"received": 123456, "trained_on": 123400, "updates": 493600}, 0.0)
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(view.render(0.0))
+    shown = console.export_text()
+    assert "…" not in shown and shown.count("123456") == 2
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])

@@ -72,7 +72,8 @@ class MonitorNode(Node):
             if status.name.startswith(self._prefix):
                 level = int.from_bytes(status.level, "little")
                 name = status.name.removeprefix(self._prefix)
-                self.view.diagnostic(name, level, status.message, time.monotonic())
+                values = {each.key: each.value for each in status.values}
+                self.view.diagnostic(name, level, status.message, time.monotonic(), values)
 
 
 def _fields(message: Any) -> dict[str, Any]:
