@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from deepilc.batch import Batch, Correction
+from deepilc.batch import Batch, Correction, joined
 from deepilc.errors import UserError
 from deepilc.transition import Transition
 from sims.model import Linearization
@@ -311,48 +311,17 @@ class Replay:
         discount: float,
         correct: Correction | None,
     ) -> Batch:
-        """Makes one row of up to `steps` consecutive ones, with later actions as recorded.
+        """Makes one row of up to `steps` consecutive ones, see `deepilc.batch.joined`."""
+        current = rows
 
-            R = sum_i gamma^i r_i,   [A B] = A_{k-1} ... A_1 [A_0 B_0],
-            [R_s R_a] = (r_s, r_a)_0 + sum_{i>0} gamma^i r_s,i A_{i-1} ... A_1 [A_0 B_0]
+        def following() -> tuple[Batch, torch.Tensor]:
+            nonlocal current
+            after = self._next[current % self._slots]
+            follows = (after >= 0) & (after < size)
+            current = torch.where(follows, after, current)
+            return self._batch(current, size, correct), follows
 
-        `next_state` and `terminated` are those of the last step, `discount` is gamma^k and `valid`
-        the product. A chain with Jacobians ends before the first row without one. R holds no
-        entropy: of a chain's actions only the one at its end, which the policy chooses, earns it.
-        """
-        reward, gradient, valid = batch.reward.clone(), batch.reward_gradient, batch.valid
-        next_state, terminated, jacobian = batch.next_state, batch.terminated, batch.jacobian
-        weight = batch.discount
-        assert weight is not None
-        going = torch.ones_like(rows, dtype=torch.bool)
-        linear = valid > 0.0
-        for i in range(1, steps):
-            following = self._next[rows % self._slots]
-            going = going & (following >= 0) & (following < size)
-            rows = torch.where(going, following, rows)
-            step = self._batch(rows, size, correct)
-            going &= ~(linear & (step.valid == 0.0))
-            column = going[:, None]
-            reward += torch.where(going, discount**i * step.reward, 0.0)
-            chained = torch.bmm(step.r_s[:, None, :], jacobian)[:, 0].mul_(discount**i)
-            gradient = torch.where(column, gradient + chained, gradient)
-            jacobian = torch.where(column[..., None], torch.bmm(step.A, jacobian), jacobian)
-            next_state = torch.where(column, step.next_state, next_state)
-            terminated = torch.where(going, step.terminated, terminated)
-            valid = torch.where(going, valid * step.valid, valid)
-            weight = torch.where(going, weight * discount, weight)
-        # a long product of contact Jacobians may overflow, and NaN times a weight of 0 is not 0
-        finite = (jacobian.sum((1, 2)) + gradient.sum(1)).isfinite()
-        return replace(
-            batch,
-            reward=reward,
-            next_state=next_state,
-            terminated=terminated,
-            jacobian=jacobian.where(finite[:, None, None], 0.0),
-            reward_gradient=gradient.where(finite[:, None], 0.0),
-            valid=valid * finite,
-            discount=weight,
-        )
+        return joined(batch, following, steps, discount)
 
     @classmethod
     def of(

@@ -1,25 +1,24 @@
 """Fits parameters of a model to recorded transitions by least squares on one-step predictions.
 
-Every number of a parameter set gets one unknown t, 0 at the start: a number that must not be
-negative is p exp(t) (so that t is a relative change), any other p + |p| t, and a zero 0 + t. A
-square matrix such as an inertia J is D J D with D = diag(exp(t / 2)), which keeps it symmetric and
-positive. Residuals are (predicted - measured next state) / typical change of that coordinate in a
-step. What the data cannot tell shows in the singular values of their Jacobian: along such a
-direction the parameters stay where they were.
+The unknowns are changes t of the parameters' numbers, see `deepilc.bags.unknowns`. Residuals are
+(predicted - measured next state) / typical change of that coordinate in a step. What the data
+cannot tell shows in the singular values of their Jacobian: along such a direction the parameters
+stay where they were.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from deepilc.bags.dataset import Dataset
-from deepilc.errors import UserError, suggestion
+from deepilc.bags.unknowns import Unknown, bounds_of, parameters_at, unknowns_of, value_at
+from deepilc.errors import UserError
 from sims.model import Model
 from sims.system import System
 
-__all__ = ["Fit", "Unknown", "fit", "parameter_yaml", "unknowns_of"]
+__all__ = ["Fit", "fit", "parameter_yaml"]
 
 HELD_OUT = 5
 """Every fifth episode is held out."""
@@ -35,32 +34,6 @@ STEP = 1e-4
 """Length of a difference in t."""
 BEGIN = 0.05
 """Where the search for a number begins that is 0 at the start."""
-LARGEST = 3.0
-"""Bound of |t|: a factor of 20 for positive numbers."""
-
-
-@dataclass(frozen=True)
-class Unknown:
-    """One number to fit.
-
-    Attributes:
-        name: Such as "mass", "drag_areas[2]" or "inertia[0]" (axis of a matrix).
-        field: Field of the parameter set.
-        index: Place in a tuple or axis of a matrix; None for a plain number.
-        start: Its value at t = 0.
-        relative: Whether it is start * exp(t).
-    """
-
-    name: str
-    field: str
-    index: int | None
-    start: float
-    relative: bool
-
-    @property
-    def scale(self) -> float:
-        """What t = 1 adds, for numbers that are not relative."""
-        return abs(self.start) or 1.0
 
 
 @dataclass(frozen=True)
@@ -93,103 +66,6 @@ class Fit:
     held_out_rows: int
     improvement: float
     message: str
-
-
-def unknowns_of(system: System, base: str, names: Sequence[str] | None = None) -> list[Unknown]:
-    """The numbers of a parameter set that can be fitted.
-
-    Args:
-        system: The system.
-        base: Name of the set, or a file.
-        names: Fields, or single numbers as "drag_areas[2]"; None takes all that are numbers.
-
-    Raises:
-        UserError: No such number.
-    """
-    parameters = system.parameters(base)
-    known = [
-        unknown
-        for field in fields(parameters)
-        if field.metadata.get("randomise", True)
-        for unknown in _unknowns(parameters, field.name)
-    ]
-    if names is None:
-        return known
-    allowed = dict.fromkeys(name for unknown in known for name in (unknown.field, unknown.name))
-    for name in names:
-        if name not in allowed:
-            raise UserError(f"{system.name} has no parameter {name!r}{suggestion(name, allowed)}")
-    return [unknown for unknown in known if unknown.field in names or unknown.name in names]
-
-
-def _unknowns(parameters: Any, field: str) -> list[Unknown]:
-    value = getattr(parameters, field)
-    if isinstance(value, float):
-        relative = value > 0.0 and not _may_be(parameters, field, -value)
-        return [Unknown(field, field, None, value, relative)]
-    array = _numbers(value)
-    if array is None or array.ndim > 2 or (array.ndim == 2 and array.shape[0] != array.shape[1]):
-        return []
-    if array.ndim == 2:
-        return [
-            Unknown(f"{field}[{i}]", field, i, float(array[i, i]), True) for i in range(len(array))
-        ]
-    return [
-        Unknown(f"{field}[{i}]", field, i, float(x), bool(x > 0.0)) for i, x in enumerate(array)
-    ]
-
-
-def _numbers(value: Any) -> np.ndarray | None:
-    """A tuple (of tuples) of floats as an array; None for anything else."""
-    if not isinstance(value, tuple) or not value:
-        return None
-    try:
-        array = np.array(value)
-    except ValueError:
-        return None
-    return array if array.dtype == np.float64 else None
-
-
-def _may_be(parameters: Any, field: str, value: float) -> bool:
-    try:
-        replace(parameters, **{field: value})
-    except UserError:
-        return False
-    return True
-
-
-def _with(parameters: Any, unknowns: Sequence[Unknown], t: np.ndarray) -> Any:
-    """The parameter set at t (k,).
-
-    Raises:
-        UserError: The set refuses these values.
-    """
-    changed: dict[str, Any] = {}
-    for unknown, step in zip(unknowns, t, strict=True):
-        value = unknown.start * np.exp(step) if unknown.relative else None
-        if value is None:
-            value = unknown.start + unknown.scale * step
-        if unknown.index is None:
-            changed[unknown.field] = float(value)
-            continue
-        held = changed.setdefault(unknown.field, np.array(getattr(parameters, unknown.field)))
-        if held.ndim == 2:
-            root = np.exp(0.5 * step)
-            held[unknown.index, :] *= root
-            held[:, unknown.index] *= root
-        else:
-            held[unknown.index] = value
-    plain = {
-        name: _tuples(value) if isinstance(value, np.ndarray) else value
-        for name, value in changed.items()
-    }
-    return replace(parameters, **plain)
-
-
-def _tuples(array: np.ndarray) -> tuple[Any, ...]:
-    if array.ndim == 2:
-        array = 0.5 * (array + array.T)  # exactly symmetric
-    return tuple(_tuples(row) if row.ndim else float(row) for row in array)
 
 
 class _Predictor:
@@ -260,7 +136,7 @@ def fit(
 
     def residual(t: np.ndarray) -> np.ndarray:
         try:
-            errors = predictor.errors(_with(start, unknowns, t), train) / typical
+            errors = predictor.errors(parameters_at(start, unknowns, t), train) / typical
         except UserError:  # not physical: as bad as can be
             return np.full(count, 1e3)
         errors = np.nan_to_num(errors, nan=1e3, posinf=1e3, neginf=-1e3).clip(-1e3, 1e3)
@@ -270,7 +146,7 @@ def fit(
     def with_ridge(t: np.ndarray) -> np.ndarray:
         return np.concatenate([residual(t), ridge * t])
 
-    bounds = _bounds(start, unknowns)
+    bounds = bounds_of(start, unknowns)
     first = _slopes(residual, np.zeros(len(unknowns)), bounds)
     ridge = RIDGE * max(float(np.linalg.norm(first, 2)), 1e-12)
     begin = np.array([BEGIN if u.start == 0.0 else 0.0 for u in unknowns])  # away from its bound
@@ -278,7 +154,7 @@ def fit(
         with_ridge, begin, bounds=bounds,
         loss="soft_l1", f_scale=1.0, x_scale=1.0, diff_step=1e-5, max_nfev=200,
     )  # fmt: skip
-    best = _with(start, unknowns, found.x)
+    best = parameters_at(start, unknowns, found.x)
     jacobian = _slopes(residual, found.x, bounds)
     interval, undetermined = _intervals(jacobian, residual(found.x), unknowns, found.x)
     errors = [predictor.errors(each, held_out) for each in (start, best)]
@@ -288,7 +164,7 @@ def fit(
     return Fit(
         unknowns=unknowns,
         parameters=best,
-        values=np.array([_value(u, t) for u, t in zip(unknowns, found.x, strict=True)]),
+        values=np.array([value_at(u, t) for u, t in zip(unknowns, found.x, strict=True)]),
         interval=interval,
         undetermined=undetermined,
         before=rms[0],
@@ -298,12 +174,6 @@ def fit(
         improvement=float(norms[0] / max(norms[1], 1e-12)),
         message=str(found.message),
     )
-
-
-def _value(unknown: Unknown, t: float) -> float:
-    if unknown.relative:
-        return float(unknown.start * np.exp(t))
-    return unknown.start + unknown.scale * float(t)
 
 
 def _split(dataset: Dataset) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
@@ -324,20 +194,6 @@ def _split(dataset: Dataset) -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, 
         return tuple(column[index].astype(np.float64) for column in columns)
 
     return part(~held), part(held)
-
-
-def _bounds(parameters: Any, unknowns: Sequence[Unknown]) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest t (k,); a number that must not be negative is not."""
-    low = np.full(len(unknowns), -LARGEST)
-    high = np.full(len(unknowns), LARGEST)
-    for i, unknown in enumerate(unknowns):
-        if unknown.relative:
-            continue
-        if unknown.index is None and not _may_be(parameters, unknown.field, -1.0 - unknown.scale):
-            low[i] = -unknown.start / unknown.scale
-        if unknown.start == 0.0:
-            high[i] = 1e3
-    return low, high
 
 
 def _slopes(
@@ -367,7 +223,7 @@ def _intervals(
     spread = np.sqrt(variance * ((rows[told] / singular[told, None]) ** 2).sum(0))
     free = rows[~told]
     bound = (free**2).sum(0) < 1e-4  # part of the coordinate that lies in what is not told
-    values = np.array([_value(u, x) for u, x in zip(unknowns, t, strict=True)])
+    values = np.array([value_at(u, x) for u, x in zip(unknowns, t, strict=True)])
     by_t = np.array([v if u.relative else u.scale for u, v in zip(unknowns, values, strict=True)])
     interval = np.where(bound, 1.96 * spread * np.abs(by_t), np.nan)
     relative = free * np.abs(by_t) / np.maximum(np.abs(values), 1e-12)

@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Path
 
+from deepilc.paths import CONFIG
 from deepilc_msgs.msg import Observation
 from deepilc_ros import conversions
 from sims import registry
@@ -49,3 +51,11 @@ def test_poses_follow_the_observations_and_a_new_episode_begins_a_new_path(
     expected = np.array([1.0 - p @ p, *(2.0 * p)]) / (1.0 + p @ p)
     np.testing.assert_allclose([q.w, q.x, q.y, q.z], expected, atol=1e-6)
     assert poses[0].header.frame_id == "world"
+    rviz = yaml.safe_load((CONFIG / "rviz" / "deepilc.rviz").read_text())["Visualization Manager"]
+    there = dict(probe.node.get_publisher_names_and_types_by_node("pose", "/"))
+    kinds = {"Pose": "geometry_msgs/msg/PoseStamped", "Path": "nav_msgs/msg/Path"}
+    shown = [display for display in rviz["Displays"] if "Topic" in display]
+    for display in shown:
+        kind = kinds[display["Class"].removeprefix("rviz_default_plugins/")]
+        assert there["/" + display["Topic"]["Value"]] == [kind]
+    assert len(shown) == 2 and rviz["Global Options"]["Fixed Frame"] == "world"
