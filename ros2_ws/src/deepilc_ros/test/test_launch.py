@@ -66,7 +66,7 @@ def test_arguments_reach_stack_and_nodes(arguments: dict[str, str], tmp_path: Pa
     nodes = nodes_of(launching.actions({**arguments, **changes}))
     assert all(name.startswith("left/") for name in nodes)
     words = [
-        "".join(w.perform(LaunchContext()) for w in word) for word in nodes["left/learner"].cmd
+        "".join(getattr(part, "text", "") for part in word) for word in nodes["left/learner"].cmd
     ]
     assert words[words.index("--enclave") + 1] == "/left/learner"
     written = stack.load(tmp_path / "run" / "stack.yaml")
