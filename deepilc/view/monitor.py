@@ -45,6 +45,79 @@ class _Heard:
     at: float
 
 
+class _Robot:
+    """What is known of one bridge; `now` in seconds on the monitor's clock."""
+
+    def __init__(self, fields: Fields, now: float) -> None:
+        self._heard = _Heard(fields, now)
+        self._returns: deque[tuple[int, int, float]] = deque(maxlen=RETURNS_SHOWN)
+        self.take(fields, now)
+
+    def take(self, fields: Fields, now: float) -> None:
+        """Takes a `BridgeStatus`."""
+        if fields["run"] != self._heard.fields["run"]:
+            self._returns.clear()
+        self._heard = _Heard(fields, now)
+        value, episode = float(fields["episode_return"]), int(fields["last_episode"])
+        known = self._returns and self._returns[-1][0] == episode
+        if math.isfinite(value) and not known:
+            self._returns.append((episode, int(fields["last_mode"]), value))
+
+    def line(self) -> list[str]:
+        """The essentials."""
+        b = self._heard.fields
+        parts = [
+            f"{_state(b)}{_because(b)}",
+            f"transition {b['number']}, episode {b['episode']} ({_mode(b['mode'])})",
+        ]
+        if self._returns:
+            parts.append(f"return {self._returns[-1][2]:.1f}")
+        parts.append(
+            f"safe actions {b['safe_actions']}, interventions {b['interventions']}, "
+            f"action {_ms(b['action_latency_p50'])}"
+        )
+        return parts
+
+    def head(self, title: str, now: float) -> RenderableType:
+        """Run, robot and state."""
+        b = self._heard.fields
+        text = Text(f"{title}{b['run']}")
+        if b["robot"]:
+            text.append(f"  robot {b['robot']}")
+        text.append("  ")
+        text.append(f" {_state(b)} ", style=STATE_STYLES[_index(b["state"], STATES)])
+        text.append(_because(b))
+        silence = now - self._heard.at
+        if silence > SILENT:
+            text.append(f"  bridge silent for {silence:.0f} s", style="bold red")
+        return text
+
+    def panels(self, more: list[Panel]) -> RenderableType:
+        """Numbers in two columns, by what they are about; `more` goes to the right one."""
+        b = self._heard.fields
+        left = Group(_panel("episodes", _episodes(b)), _panel("safety", _safety(b)))
+        right = Group(*more, _panel("timing", _timing(b)))
+        halves = Table.grid(expand=True)
+        halves.add_column(ratio=1)
+        halves.add_column(ratio=1)
+        halves.add_row(left, right)
+        return halves
+
+    def history(self) -> list[RenderableType]:
+        """The last returns as bars, if there are any."""
+        if not self._returns:
+            return []
+        values = [value for _, _, value in self._returns]
+        low, high = min(values), max(values)
+        span = (high - low) or 1.0
+        text = Text("returns ")
+        for _, mode, value in self._returns:
+            bar = BARS[round((len(BARS) - 1) * (value - low) / span)]
+            text.append(bar, style="bold cyan" if _mode(mode) == "eval" else "")
+        text.append(f"  {low:.1f} .. {high:.1f}, last {values[-1]:.1f} (evaluations in colour)")
+        return [text]
+
+
 class Monitor:
     """Collects statuses and draws them.
 
@@ -54,20 +127,22 @@ class Monitor:
 
     def __init__(self, title: str = "") -> None:
         self._title = title
-        self._bridge: _Heard | None = None
+        self._robots: dict[str, _Robot] = {}
         self._learner: _Heard | None = None
         self._nodes: dict[str, _Heard] = {}
-        self._returns: deque[tuple[int, int, float]] = deque(maxlen=RETURNS_SHOWN)
 
-    def bridge(self, fields: Fields, now: float) -> None:
-        """Takes a `BridgeStatus`; `now` in seconds on any steady clock, the same in all calls."""
-        if self._bridge is not None and fields["run"] != self._bridge.fields["run"]:
-            self._returns.clear()
-        self._bridge = _Heard(fields, now)
-        value, episode = float(fields["episode_return"]), int(fields["last_episode"])
-        known = self._returns and self._returns[-1][0] == episode
-        if math.isfinite(value) and not known:
-            self._returns.append((episode, int(fields["last_mode"]), value))
+    def bridge(self, fields: Fields, now: float, robot: str = "") -> None:
+        """Takes a `BridgeStatus`.
+
+        Args:
+            fields: The message.
+            now: Seconds on any steady clock, the same in all calls.
+            robot: Whose it is, where several feed one learner.
+        """
+        if robot in self._robots:
+            self._robots[robot].take(fields, now)
+        else:
+            self._robots[robot] = _Robot(fields, now)
 
     def learner(self, fields: Fields, now: float) -> None:
         """Takes a `LearnerStatus`."""
@@ -82,21 +157,13 @@ class Monitor:
     @property
     def silent(self) -> bool:
         """Whether nobody has been heard yet."""
-        return self._bridge is None and self._learner is None and not self._nodes
+        return not self._robots and self._learner is None and not self._nodes
 
     def line(self, now: float) -> str:
         """The essentials in one line, for logs."""
         parts = []
-        if self._bridge is not None:
-            b = self._bridge.fields
-            parts.append(f"{_state(b)}{_because(b)}")
-            parts.append(f"transition {b['number']}, episode {b['episode']} ({_mode(b['mode'])})")
-            if self._returns:
-                parts.append(f"return {self._returns[-1][2]:.1f}")
-            parts.append(
-                f"safe actions {b['safe_actions']}, interventions {b['interventions']}, "
-                f"action {_ms(b['action_latency_p50'])}"
-            )
+        for name, robot in sorted(self._robots.items()):
+            parts += [f"{name}: {part}" if name else part for part in robot.line()]
         if self._learner is not None:
             row = self._learner.fields
             parts.append(
@@ -111,50 +178,18 @@ class Monitor:
         """Everything, for a terminal."""
         if self.silent:
             return Panel("nobody heard yet: is a stack up, in this namespace and domain?")
-        parts: list[RenderableType] = [self._head(now)]
-        left, right = [], []
-        if self._bridge is not None:
-            b = self._bridge.fields
-            left = [_panel("episodes", _episodes(b)), _panel("safety", _safety(b))]
-            right = [_panel("timing", _timing(b))]
+        parts: list[RenderableType] = []
+        learner = []
         if self._learner is not None:
-            right.insert(0, _panel("learner", _learning(self._learner.fields)))
-        halves = Table.grid(expand=True)
-        halves.add_column(ratio=1)
-        halves.add_column(ratio=1)
-        halves.add_row(Group(*left), Group(*right))
-        parts.append(halves)
-        if self._returns:
-            parts.append(self._history())
+            learner = [_panel("learner", _learning(self._learner.fields))]
+        if not self._robots:
+            parts += [Text("no bridge heard", style="bold red"), *learner]
+        for _, robot in sorted(self._robots.items()):
+            parts += [robot.head(self._title, now), robot.panels(learner), *robot.history()]
+            learner = []  # once, beside the first robot
         if self._nodes:
             parts.append(self._diagnostics(now))
         return Group(*parts)
-
-    def _head(self, now: float) -> RenderableType:
-        if self._bridge is None:
-            return Text("no bridge heard", style="bold red")
-        b = self._bridge.fields
-        text = Text(f"{self._title}{b['run']}")
-        if b["robot"]:
-            text.append(f"  robot {b['robot']}")
-        text.append("  ")
-        text.append(f" {_state(b)} ", style=STATE_STYLES[_index(b["state"], STATES)])
-        text.append(_because(b))
-        silence = now - self._bridge.at
-        if silence > SILENT:
-            text.append(f"  bridge silent for {silence:.0f} s", style="bold red")
-        return text
-
-    def _history(self) -> RenderableType:
-        values = [value for _, _, value in self._returns]
-        low, high = min(values), max(values)
-        span = (high - low) or 1.0
-        text = Text("returns ")
-        for _, mode, value in self._returns:
-            bar = BARS[round((len(BARS) - 1) * (value - low) / span)]
-            text.append(bar, style="bold cyan" if _mode(mode) == "eval" else "")
-        text.append(f"  {low:.1f} .. {high:.1f}, last {values[-1]:.1f} (evaluations in colour)")
-        return text
 
     def _node_rows(self, now: float) -> list[tuple[str, str, str]]:
         rows = []

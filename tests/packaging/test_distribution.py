@@ -48,6 +48,7 @@ def test_wheel_holds_stack_files_launch_files_and_licence(tmp_path: Path) -> Non
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"deepilc/share/{file}" for file in shared_files()} <= names
     profiles = {str(file.relative_to(ROOT)) for file in ROOT.glob("config/profiles/*")}
+    profiles |= {str(file.relative_to(ROOT)) for file in ROOT.glob("config/dds/*")}
     assert {f"deepilc/share/{file}" for file in profiles} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     for package in ("deepilc", "sims"):

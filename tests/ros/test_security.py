@@ -121,6 +121,13 @@ def test_nodes_of_a_rehearsal_use_what_policy_and_profile_say_and_nothing_else(
     compare(probe, runner, "there")
 
 
+def test_nodes_of_two_robots_use_what_the_policy_allows_and_nothing_else(
+    start: Any, probe: Any
+) -> None:
+    changes = ("nodes.recorder.parameters.linearizations=true",)
+    compare(probe, start("two_quadrotors", *changes, namespace="pair"), "pair")
+
+
 def test_nodes_that_learn_from_a_bag_use_what_the_policy_allows_and_nothing_else(
     start: Any, probe: Any, tmp_path: Path
 ) -> None:

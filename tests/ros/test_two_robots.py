@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,3 +146,16 @@ def test_several_robots_in_lockstep_are_refused(nodes: Any, small: dict[str, Any
     nodes.start("learner", **small, run=str(nodes.folder / "run"), robots="robot_a robot_b")
     assert nodes.exit_code("learner") == 2
     assert "pacing=real_time" in nodes.output("learner")
+
+
+def test_the_monitor_shows_both_robots(pair: Pair, tmp_path: Path) -> None:
+    log = tmp_path / "monitor.log"
+    command = [sys.executable, "-m", "deepilc", "monitor", "--namespace", "pair"]
+    with log.open("wb") as file:
+        monitor = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+    try:
+        both = "robot_a: running", "robot_b: running"
+        pair.probe.until(lambda: all(words in log.read_text() for words in both), f"{both}")
+    finally:
+        monitor.kill()
+        monitor.wait(20)

@@ -107,3 +107,15 @@ def test_numbers_that_the_view_does_not_know_do_not_break_it() -> None:
     view.bridge(BRIDGE | {"state": 9, "mode": 7}, 0.0)
     view.diagnostic("x", 200, "?", 0.0)
     assert "state 9" in text(view, 0.0) and "mode 7" in text(view, 0.0)
+
+
+def test_robots_of_one_learner_are_shown_apart_and_the_learner_once() -> None:
+    view = Monitor("pair/")
+    view.learner(LEARNER, 0.0)
+    for robot, number in (("robot_a", 120), ("robot_b", 77)):
+        view.bridge(BRIDGE | {"robot": robot, "number": number}, 0.0, robot)
+    shown = text(view, 5.0)
+    assert shown.count("bridge silent for 5 s") == 2 and shown.count("updates owed") == 1
+    assert shown.index("robot robot_a") < shown.index("robot robot_b")
+    line = view.line(0.0)
+    assert "robot_a: transition 120" in line and "robot_b: transition 77" in line

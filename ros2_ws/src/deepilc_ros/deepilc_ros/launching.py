@@ -160,7 +160,7 @@ def _node(
         executable=spec.executable,
         name=place.name,
         exec_name=name,  # what the console calls it
-        namespace=place.namespace,
+        namespace=place.namespace.lstrip("/"),  # relative, so that it can be included
         parameters=[str(parameters)],
         remappings=list(place.remappings.items()),
         additional_env={**spec.environment, **reach},

@@ -1,6 +1,8 @@
 """Shows a running stack in the terminal; it only listens."""
 
+import re
 import time
+from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -8,9 +10,10 @@ from rclpy.node import Node
 
 from deepilc.view.monitor import Monitor, Screen
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus
-from deepilc_ros import parameters, process
+from deepilc_ros import parameters, process, robots
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import LATCHED
+from deepilc_ros.timers import steady_timer
 
 SETTINGS = (
     Setting("seconds", 0.0, "End after so many seconds; 0: at Ctrl-C.", low=0.0, high=1e6),
@@ -22,6 +25,7 @@ SETTINGS = (
         high=3600.0,
     ),
 )
+DISCOVERY_PERIOD = 1.0  # s between two looks for robots
 
 
 class MonitorNode(Node):
@@ -34,9 +38,12 @@ class MonitorNode(Node):
         namespace = self.get_namespace().strip("/")
         self._prefix = f"{namespace}/" if namespace else ""
         self.view = Monitor(self._prefix)
-        self.create_subscription(BridgeStatus, "bridge_status", self._on_bridge, LATCHED)
+        self._run: str | None = None
+        self._robots: set[str] = set()
+        self._listen("")
         self.create_subscription(LearnerStatus, "learner_status", self._on_learner, LATCHED)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
+        steady_timer(self, DISCOVERY_PERIOD, self._discover)
         self._screen = Screen(self.view, self._values["line_period"])
         self._began = time.monotonic()
 
@@ -61,10 +68,26 @@ class MonitorNode(Node):
 
     # --- in ---------------------------------------------------------------------------------
 
-    def _on_bridge(self, message: BridgeStatus) -> None:
-        self.view.bridge(_fields(message), time.monotonic())
+    def _listen(self, robot: str) -> None:
+        self._robots.add(robot)
+        take = partial(self._on_bridge, robot)
+        self.create_subscription(BridgeStatus, robots.topic(robot, "bridge_status"), take, LATCHED)
+
+    def _discover(self) -> None:
+        """Begins to listen to robots in namespaces below this one."""
+        below = re.compile(rf"/{re.escape(self._prefix)}(\w+)/bridge_status")
+        for name, _ in self.get_topic_names_and_types():
+            found = below.fullmatch(name)
+            if found and found[1] not in self._robots:
+                self._listen(found[1])
+
+    def _on_bridge(self, robot: str, message: BridgeStatus) -> None:
+        # below this namespace there may also be stacks with a learner of their own
+        if not robot or message.run == self._run:
+            self.view.bridge(_fields(message), time.monotonic(), robot)
 
     def _on_learner(self, message: LearnerStatus) -> None:
+        self._run = message.run
         self.view.learner(_fields(message), time.monotonic())
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:

@@ -29,7 +29,7 @@ def nodes_of(entities: list[object]) -> dict[str, Node]:
     nodes = [entity for entity in entities if isinstance(entity, Node)]
     for node in nodes:
         node._perform_substitutions(LaunchContext())
-    return {node.node_name.rpartition("/")[2]: node for node in nodes}
+    return {node.node_name.lstrip("/"): node for node in nodes}
 
 
 @pytest.mark.parametrize("name", stack_names())
@@ -61,9 +61,14 @@ def test_arguments_reach_stack_and_nodes(arguments: dict[str, str], tmp_path: Pa
         "namespace": "left",
         "seed": "5",
         "set": "train.transitions=70; nodes.learner.nice=9",
+        "enclaves": "true",
     }
     nodes = nodes_of(launching.actions({**arguments, **changes}))
-    assert all(node.node_name.startswith("/left/") for node in nodes.values())
+    assert all(name.startswith("left/") for name in nodes)
+    words = [
+        "".join(getattr(part, "text", "") for part in word) for word in nodes["left/learner"].cmd
+    ]
+    assert words[words.index("--enclave") + 1] == "/left/learner"
     written = stack.load(tmp_path / "run" / "stack.yaml")
     assert (written.train.seed, written.train.transitions) == (5, 70)
     assert written.nodes["learner"].nice == 9
