@@ -272,6 +272,26 @@ def test_lifecycle_and_arming_are_the_operators(nodes: Any, probe: Any) -> None:
     assert nodes.exit_code("bridge") == 0, nodes.output("bridge")
 
 
+@pytest.mark.promise(1)
+@pytest.mark.parametrize("name", ["bridge", "policy"])
+def test_a_lifecycle_request_that_does_not_fit_is_refused_and_the_node_lives(
+    name: str, nodes: Any, probe: Any, faults: Faults
+) -> None:
+    nodes.parameters = {"run": "mine", "pacing": "real_time", "autostart": True}
+    nodes.start(name)
+
+    def state() -> str:
+        return probe.call(GetState, f"{name}/get_state").current_state.label
+
+    probe.until(lambda: state() == "active", "an active node")
+    for wrong in (Change.TRANSITION_CONFIGURE, Change.TRANSITION_ACTIVATE, 99):
+        faults.tries("lifecycle request that does not fit")
+        request = Change(id=wrong)
+        answer = probe.call(ChangeState, f"{name}/change_state", transition=request)
+        assert not answer.success
+        assert state() == "active"
+
+
 def test_parameters_are_described_and_refused_with_a_reason(nodes: Any, probe: Any) -> None:
     Bridge(nodes, probe)
 

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.timer import Timer
 from std_srvs.srv import Trigger
 
@@ -24,7 +24,7 @@ from deepilc_ros import conversions, parameters
 from deepilc_ros.bridge_settings import LATEST_TICK
 from deepilc_ros.diagnostics import Diagnostics, Health
 from deepilc_ros.drive import Answer, Drive, State
-from deepilc_ros.lifecycle import guarded
+from deepilc_ros.lifecycle import ManagedNode, guarded
 from deepilc_ros.lockstep import NO_ANSWER
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import LATCHED, NEWEST, REAL_TIME, ROWS, newest_for
@@ -39,7 +39,7 @@ STATUS_PERIOD = 0.5  # s
 LEARNER_SILENT = 0.7  # s without learner_status; with a report every 0.25 s known within 1 s
 
 
-class BridgeBase(LifecycleNode):
+class BridgeBase(ManagedNode):
     """Lifecycle node around a `Drive` and its world; a subclass makes them.
 
     Attributes:

@@ -4,13 +4,33 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from lifecycle_msgs.srv import ChangeState
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from deepilc.errors import UserError
 
-__all__ = ["bring_up", "guarded"]
+__all__ = ["ManagedNode", "bring_up", "guarded"]
 
 Callback = Callable[[Any, LifecycleState], TransitionCallbackReturn]
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node that refuses a transition which its state does not have.
+
+    rclpy's own ends in an exception out of the executor: `configure`, sent to a bridge that flies,
+    would kill it.
+    """
+
+    def _LifecycleNodeMixin__on_change_state(  # noqa: N802 - the service's callback in rclpy
+        self, request: ChangeState.Request, response: ChangeState.Response
+    ) -> ChangeState.Response:
+        try:
+            return super()._LifecycleNodeMixin__on_change_state(request, response)
+        except rclpy_implementation.RCLError as error:
+            self.get_logger().warning(f"transition {request.transition.id} refused: {error}")
+            response.success = False
+            return response
 
 
 def guarded(callback: Callback) -> Callback:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 
 from deepilc.noise import normal
 from deepilc.policy import Policy as LoadedPolicy
@@ -18,7 +18,7 @@ from deepilc.transition import Mode
 from deepilc_msgs.msg import Action, Observation, Policy
 from deepilc_ros import conversions, parameters, process
 from deepilc_ros.diagnostics import Diagnostics, Health
-from deepilc_ros.lifecycle import bring_up, guarded
+from deepilc_ros.lifecycle import ManagedNode, bring_up, guarded
 from deepilc_ros.parameters import Setting
 from deepilc_ros.policy_store import PolicyStore
 from deepilc_ros.qos import LATCHED, NEWEST, PACING, REAL_TIME, newest_for
@@ -44,7 +44,7 @@ SETTINGS = (
 QUEUED_POLICIES = 8
 
 
-class PolicyNode(LifecycleNode):
+class PolicyNode(ManagedNode):
     """Lifecycle node around a `PolicyStore` and `choose_action`."""
 
     def __init__(self) -> None:
