@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rclpy.duration import Duration
 
 from deepilc import checkpoint
 from deepilc.bags.transitions import load
@@ -108,6 +109,7 @@ def test_bag_is_readable_after_every_signal(
         manifest = json.loads((run / "bag" / "manifest.json").read_text())
         assert manifest["events"]["recordings that were cut off"] == 1
         return
+    assert transitions.wait_for_all_acked(Duration(seconds=60))
     nodes.signal("recorder", number)
     assert nodes.exit_code("recorder") == 0, nodes.output("recorder")
     assert recorded(run) == 200

@@ -6,6 +6,7 @@ Exit code 0 after SIGINT, SIGTERM or finished work; 2 after a user's mistake, sa
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -38,7 +39,7 @@ class Process(Protocol):
         """Called once at the end, whatever happened; the node may still publish."""
 
 
-def run(make: Callable[[], Process]) -> int:
+def run(make: Callable[[], Process], linger: float = 0.0) -> int:
     """Runs a node until it is finished or a signal asks for the end.
 
     Signals only set a flag, so that a second one during the teardown (launch forwards Ctrl-C to
@@ -46,6 +47,8 @@ def run(make: Callable[[], Process]) -> int:
 
     Args:
         make: Makes the node; called after rclpy is initialised.
+        linger: Seconds for which it still takes events after a signal, for who must not miss what
+            is on its way.
 
     Returns:
         Exit code of the process.
@@ -55,7 +58,7 @@ def run(make: Callable[[], Process]) -> int:
         signal.signal(number, lambda *_: stop.set())
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
-        return _spin(make, stop)
+        return _spin(make, stop, linger)
     except UserError as error:
         return report(error)
     finally:
@@ -64,7 +67,7 @@ def run(make: Callable[[], Process]) -> int:
             signal.signal(number, signal.SIG_IGN)  # Python's own end would make them deadly again
 
 
-def _spin(make: Callable[[], Process], stop: threading.Event) -> int:
+def _spin(make: Callable[[], Process], stop: threading.Event, linger: float) -> int:
     node = make()
     executor = EventsExecutor()
     try:
@@ -73,6 +76,9 @@ def _spin(make: Callable[[], Process], stop: threading.Event) -> int:
         while not (stop.is_set() or node.finished):
             executor.spin_once(timeout_sec=LONGEST_WAIT)
             node.after_events()
+        end = time.monotonic() + linger
+        while not node.finished and (left := end - time.monotonic()) > 0.0:
+            executor.spin_once(timeout_sec=left)
     finally:
         try:
             node.close()

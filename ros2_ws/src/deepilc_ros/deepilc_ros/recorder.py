@@ -70,6 +70,7 @@ SETTINGS = (
 )  # fmt: skip
 TICK = 0.25  # s
 MANIFEST_PERIOD = 5.0  # s between two manifests while nothing special happens
+LINGER = 0.5  # s after a signal: the last words of those that stop with it
 DISCOVERY_PERIOD = 1.0  # s between two looks for the types of further topics
 ANSWER_TIMEOUT = 2.0  # s
 
@@ -285,4 +286,4 @@ def _stack_of(folder: Path) -> Any:
 
 def main() -> int:
     """Entry point."""
-    return process.run(Recorder)
+    return process.run(Recorder, LINGER)
