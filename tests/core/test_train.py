@@ -129,7 +129,7 @@ def test_a_run_killed_at_a_random_point_resumes_and_ends_bit_equal(
         "train(config.resolve(run.read_config()), run, progress=kill)\n"
     )
     command = [sys.executable, "-c", program, str(path), str(point)]
-    killed = subprocess.run(command, timeout=120, check=False)
+    killed = subprocess.run(command, timeout=400, check=False)
     faults.tries("SIGKILL of a run in one process")
     assert killed.returncode == -signal.SIGKILL
     run = RunFolder.resume(path)
