@@ -91,7 +91,7 @@ def test_colcon_installs_nodes_stack_files_and_launch_files(tmp_path: Path) -> N
     executables = {file.name for file in (installed / "lib" / "deepilc_ros").iterdir()}
     nodes = {"bridge_node", "jacobian_server", "learner_node", "policy_node"}
     robots = {"fake_robot", "operate", "robot_bridge", "robot_check"}
-    others = {"bag_player", "monitor", "pose_node", "recorder"}
+    others = {"bag_player", "monitor", "pose_node", "recorder", "watchdog"}
     assert executables == nodes | robots | others
     assert (installed / "share/ament_index/resource_index/packages/deepilc_ros").is_file()
 

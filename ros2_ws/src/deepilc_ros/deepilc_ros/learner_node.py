@@ -64,7 +64,8 @@ SETTINGS = (
 )
 LOOK_PERIOD = 0.1  # s between looks for missing messages
 STATUS_PERIOD = 0.25  # s; the bridge takes it as a sign of life
-ANSWER_TIMEOUT = 2.0  # s until a service is asked again
+ANSWER_TIMEOUT = 2.0  # s until a service is asked again; twice as long after each silence, up to
+LONGEST_TIMEOUT = 30.0  # s: on a machine that cannot keep up an answer takes its time
 SHUTDOWN_GRACE = STOP_GRACE - 10.0  # s for the last update and the checkpoint
 SILENT = 2.0  # s
 LAST_WORD = 2.0  # s to wait for the bridge to say that it has finished
@@ -96,6 +97,7 @@ class LearnerNode(Node):
         self._needs_jacobians = config.agent.value_gradient
         self._counters: Counter[str] = Counter()
         self._requests: dict[tuple[str, str], tuple[Future, float]] = {}
+        self._timeouts: dict[tuple[str, str], float] = {}
         self._last_transition: float | None = None
         self._bridges: dict[str, BridgeStatus] = {}
         self._ended_at: float | None = None
@@ -238,11 +240,14 @@ class LearnerNode(Node):
 
     def _may_ask(self, what: str, robot: str, client: Any) -> bool:
         """One request per robot at a time; one that is not answered is given up after a while."""
-        if (what, robot) in self._requests:
-            future, asked_at = self._requests[what, robot]
-            if time.monotonic() - asked_at < ANSWER_TIMEOUT:
+        key = what, robot
+        if key in self._requests:
+            future, asked_at = self._requests[key]
+            timeout = self._timeouts.get(key, ANSWER_TIMEOUT)
+            if time.monotonic() - asked_at < timeout:
                 return False
-            del self._requests[what, robot]
+            self._timeouts[key] = min(2.0 * timeout, LONGEST_TIMEOUT)
+            del self._requests[key]
             client.remove_pending_request(future)
             self._counters[f"requests for {what} unanswered"] += 1
         return bool(client.service_is_ready())
@@ -253,9 +258,13 @@ class LearnerNode(Node):
         self._requests[what, robot] = future, time.monotonic()
         future.add_done_callback(partial(answered, robot))
 
+    def _answered(self, what: str, robot: str, future: Future) -> Any:
+        self._requests.pop((what, robot), None)
+        self._timeouts.pop((what, robot), None)
+        return future.result()
+
     def _got_transitions(self, robot: str, future: Future) -> None:
-        self._requests.pop(("transitions", robot), None)
-        answer = future.result()
+        answer = self._answered("transitions", robot, future)
         if answer is None or answer.error:
             self._counters["requests for transitions refused"] += 1
             return
@@ -265,8 +274,7 @@ class LearnerNode(Node):
         self._thread.history_begins_at(answer.oldest, robot)
 
     def _got_linearizations(self, robot: str, future: Future) -> None:
-        self._requests.pop(("linearizations", robot), None)
-        answer = future.result()
+        answer = self._answered("linearizations", robot, future)
         if answer is None or answer.error:
             self._counters["requests for linearizations refused"] += 1
             return
