@@ -75,8 +75,10 @@ def discovery(env: Mapping[str, str]) -> dict[str, str]:
     Args:
         env: Environment of the node.
     """
-    if env.get(_RANGE, "LOCALHOST") != "LOCALHOST" or env.get("ROS_STATIC_PEERS"):
+    if env.get(_RANGE, "LOCALHOST") != "LOCALHOST":
         return {}
+    if env.get("ROS_STATIC_PEERS"):  # with no range at all ROS 2 would add the whole subnet
+        return {_RANGE: "LOCALHOST"}
     other = env.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp") != "rmw_fastrtps_cpp"
     if other or any(name in env for name in _PROFILES):
         return {_RANGE: "LOCALHOST"}

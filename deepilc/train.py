@@ -169,16 +169,27 @@ class Keeper:
         Returns:
             Whether there is a new policy.
         """
-        learner, config = self._learner, self._learner.config
+        changed = self.export()
+        if self.checkpoint_due:
+            self.save()
+        return changed
+
+    def export(self) -> bool:
+        """Exports a new policy, and writes metrics when they are due; see `close_block`."""
+        learner = self._learner
         changed = learner.new_policy()
         if changed:
             self.publish()
         if learner.updates_since_metrics >= UPDATES_BETWEEN_METRICS:
             self._measure()
             self._run.add_metrics({**learner.metrics(), "updates_per_second": self._rate})
-        if learner.robots.taken - self._saved_at >= config.checkpoint_interval:
-            self.save()
         return changed
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether the last checkpoint is `checkpoint_interval` transitions old."""
+        taken = self._learner.robots.taken
+        return taken - self._saved_at >= self._learner.config.checkpoint_interval
 
     def judge(self, episode_return: float) -> None:
         """Takes the return of an evaluation episode; keeps the networks if they are the best yet.
@@ -209,8 +220,8 @@ class Keeper:
 
     def save(self) -> None:
         """Writes a checkpoint."""
-        self._saved_at = self._learner.robots.taken  # also where the disk is full: no hurry
         self._learner.save(self._run.checkpoint)
+        self._saved_at = self._learner.robots.taken
 
     def status(self, episode: Episode | None) -> Status:
         """The numbers for a progress line."""

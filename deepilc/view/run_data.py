@@ -177,7 +177,10 @@ class RunData:
 
 
 def _rows(tensors: Any) -> Rows:
-    """Unpacks the replay's columns (`deepilc.replay.Replay`)."""
+    """Unpacks the replay's columns (`deepilc.replay.Replay`); of several robots the newest row's.
+
+    Each robot counts its episodes by itself.
+    """
     from deepilc.replay import Replay
 
     n, m, capacity = tensors["replay.sizes"].tolist()
@@ -189,7 +192,8 @@ def _rows(tensors: Any) -> Rows:
     import torch
 
     first = max(0, replay.added - min(NEWEST_ROWS, len(replay)))
-    indices = torch.arange(first, replay.added)
+    newest = list(range(first, replay.added))
+    indices = torch.tensor([i for i in newest if replay.robot(i) == replay.robot(newest[-1])])
     batch = replay.rows(indices)
     keys = np.array([replay.keys(row) for row in indices.tolist()]).reshape(-1, 3)
     return Rows(

@@ -70,7 +70,7 @@ def compare(probe: Any, runner: up.Runner, namespace: str, **options: Any) -> No
             return live(probe, place) == wanted
 
         try:
-            probe.until(equal, f"the names of {place.path}", timeout=60.0)
+            probe.until(equal, f"the names of {place.path}")
         except pytest.fail.Exception:
             assert live(probe, place) == wanted  # says what differs
             raise
@@ -151,7 +151,6 @@ def test_the_monitor_uses_what_the_policy_allows_and_nothing_else(probe: Any) ->
                 and live(probe, place) == wanted
             ),
             f"the names of the monitor, {wanted}",
-            timeout=60.0,
         )
     finally:
         monitor.kill()

@@ -20,15 +20,22 @@ def test_without_a_choice_nodes_get_a_profile_that_keeps_to_the_loopback_interfa
     assert bringup.discovery({**given, **added}) == {}, "a node's own children get the same"
 
 
-@pytest.mark.parametrize("given", [{RANGE: "SUBNET"}, {RANGE: "OFF"}, {"ROS_STATIC_PEERS": "b"}])
+@pytest.mark.parametrize("given", [{RANGE: "SUBNET"}, {RANGE: "OFF"}])
 def test_what_the_user_chose_stays(given: dict[str, str]) -> None:
     assert bringup.discovery(given) == {}
 
 
 @pytest.mark.parametrize(
-    "given", [{PROFILE: "mine.xml"}, {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}]
+    "given",
+    [
+        {PROFILE: "mine.xml"},
+        {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"},
+        {"ROS_STATIC_PEERS": "b"},
+    ],
 )
-def test_with_another_profile_or_middleware_ros_2_limits_the_range(given: dict[str, str]) -> None:
+def test_with_peers_or_another_profile_or_middleware_ros_2_limits_the_range(
+    given: dict[str, str],
+) -> None:
     assert bringup.discovery(given) == {RANGE: "LOCALHOST"}
 
 

@@ -160,7 +160,8 @@ def _node(
         executable=spec.executable,
         name=place.name,
         exec_name=name,  # what the console calls it
-        namespace=place.namespace.lstrip("/"),  # relative, so that it can be included
+        # relative, so that it can be included; with remaps of the stack only by `namespace`
+        namespace=place.namespace.lstrip("/"),
         parameters=[str(parameters)],
         remappings=list(place.remappings.items()),
         additional_env={**spec.environment, **reach},

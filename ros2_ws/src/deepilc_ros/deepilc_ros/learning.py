@@ -1,5 +1,6 @@
 """The learner's thread: joins what arrives, learns, hands out policies and credits. No ROS here."""
 
+import math
 import threading
 import time
 from collections import Counter, deque
@@ -25,7 +26,7 @@ __all__ = ["Folder", "LearningThread", "Timing", "open_learner"]
 PACE_PERIOD = 0.1  # s between paces in real time, where only a restarting bridge reads them
 MANY_HELD = 1000  # transitions held back for which a pace takes twice as long
 IDLE_WAIT = 0.05  # s
-SAVE_AGAIN = 2.0  # s between attempts to write the last checkpoint of a run
+SAVE_AGAIN = 5.0  # s until a checkpoint that could not be written is tried again
 INBOX = 20_000  # messages that may wait; what is dropped is asked for again
 
 
@@ -132,8 +133,6 @@ class LearningThread(threading.Thread):
         streams: Robot to what is on the way from it.
         finished: All updates of the plan are made and the checkpoint is written.
         failure: What ended the thread, if anything did.
-        unwritten: What could not be written last, and why; empty if all was. In real time, where a
-            robot may be flying, a full disk does not end the learning.
         policy_at: When the newest policy was published, on the monotonic clock.
     """
 
@@ -152,7 +151,8 @@ class LearningThread(threading.Thread):
         self.counters = counters
         self.finished = False
         self.failure: BaseException | None = None
-        self.unwritten = ""
+        self._unwritten: dict[str, str] = {}  # what to why
+        self._save_again = -math.inf
         self.policy_at = time.monotonic()
         self.received = 0
         self._timing = timing
@@ -213,6 +213,14 @@ class LearningThread(threading.Thread):
         self._news.set()
 
     @property
+    def unwritten(self) -> str:
+        """What cannot be written, and why; empty if all was.
+
+        In real time, where a robot may be flying, a full disk does not end the learning.
+        """
+        return next(iter(self._unwritten.copy().values()), "")
+
+    @property
     def waiting(self) -> int:
         """Messages that have not been looked at."""
         return len(self._inbox)
@@ -222,13 +230,13 @@ class LearningThread(threading.Thread):
     def run(self) -> None:
         """Until the plan is complete or a stop is requested."""
         try:
-            self._keeper.publish()
+            self._write("policy", self._keeper.publish)
             self._announce()
             complete = self._learn()
-            while not (self._write(self._keeper.save) or self._stopping.wait(SAVE_AGAIN)):
+            while not (self._save() or self._stopping.wait(SAVE_AGAIN)):
                 pass
-            if self.unwritten:
-                raise UserError(self.unwritten)
+            if "checkpoint" in self._unwritten:  # no user's error: those end all nodes
+                raise OSError(self.unwritten)
             self.finished = complete
         except BaseException as error:
             self.failure = error
@@ -303,19 +311,25 @@ class LearningThread(threading.Thread):
             self.learner.update()
         if now - self.policy_at >= self._timing.policy_period:
             version = self.learner.version
-            self._write(self._keeper.close_block)
+            self._write("policy", self._keeper.export)
             if self.learner.version > version:
                 self._announce()
+            if self._keeper.checkpoint_due and now >= self._save_again:
+                self._save()
         self._save_if_asked()
         return busy
 
     def _save_if_asked(self) -> None:
         if self._saving.is_set():
             self._saving.clear()
-            self._write(self._keeper.save)
+            self._save()
 
-    def _write(self, write: Callable[[], object]) -> bool:
-        """Writes into the run folder; returns whether it could.
+    def _save(self) -> bool:
+        self._save_again = time.monotonic() + SAVE_AGAIN
+        return self._write("checkpoint", self._keeper.save)
+
+    def _write(self, what: str, write: Callable[[], object]) -> bool:
+        """Writes something into the run folder; returns whether it could.
 
         Raises:
             UserError: It could not, in lockstep, where nobody waits for the next action.
@@ -325,17 +339,17 @@ class LearningThread(threading.Thread):
         except UserError as error:
             if self._timing.lockstep:
                 raise
-            self.unwritten = str(error)
+            self._unwritten[what] = str(error)
             self.counters["files not written"] += 1
             return False
-        self.unwritten = ""
+        self._unwritten.pop(what, None)
         return True
 
     def _add(self, joined: Joined, stream: Stream) -> None:
         stream.taken(joined.transition.number)
         if (episode := self.learner.add(joined)) is not None:
             of = {"robot": stream.robot} if stream.robot else {}
-            self._write(partial(self.folder.add_episode, {**of, **episode.row}))
+            self._write("episode", partial(self.folder.add_episode, {**of, **episode.row}))
             if episode.mode == "eval" and self._timing.lockstep:  # else other networks flew it
                 self._keeper.judge(episode.episode_return)
         self.received += 1

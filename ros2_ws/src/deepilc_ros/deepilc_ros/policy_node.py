@@ -22,7 +22,7 @@ from deepilc_ros.lifecycle import ManagedNode, bring_up, guarded
 from deepilc_ros.parameters import Setting
 from deepilc_ros.policy_store import PolicyStore
 from deepilc_ros.qos import LATCHED, NEWEST, PACING, REAL_TIME, newest_for
-from deepilc_ros.robots import ROBOTS
+from deepilc_ros.robots import ROBOTS, own_name
 from deepilc_ros.run_name import RUN, run_name
 from deepilc_ros.scheduling import REALTIME_PRIORITY, ordinary, prioritise
 from sims import registry
@@ -32,12 +32,13 @@ SETTINGS = (
     REALTIME_PRIORITY,
     Setting("autostart", False, "Configure and activate at start: for simulation."),
     PACING,
-    ROBOTS,  # not used: all nodes of a stack get it
+    ROBOTS,
     Setting(
         "policy_path",
         "",
         "File that the last accepted policy is kept in and that the node starts from. Empty: "
-        "policies/accepted.onnx in the run folder, if there is one.",
+        "policies/accepted.onnx in the run folder, if there is one (accepted.ROBOT.onnx with "
+        "several robots).",
     ),
     Setting("versions_kept", 4, "Policy versions held at a time.", low=1, high=100),
 )
@@ -262,7 +263,9 @@ class PolicyNode(ManagedNode):
         if self._values["policy_path"]:
             return Path(self._values["policy_path"]).expanduser()
         folder = Path(self._values["run"]).expanduser() / "policies"
-        return folder / "accepted.onnx" if folder.is_dir() else None
+        robot = own_name(self, self._values["robots"])  # each has a policy node that writes its own
+        name = f"accepted.{robot}.onnx" if robot else "accepted.onnx"
+        return folder / name if folder.is_dir() else None
 
     def _health(self) -> Health:
         assert self._store is not None

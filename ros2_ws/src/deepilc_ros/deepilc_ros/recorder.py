@@ -72,7 +72,7 @@ TICK = 0.25  # s
 MANIFEST_PERIOD = 5.0  # s between two manifests while nothing special happens
 LINGER = 0.5  # s after a signal: the last words of those that stop with it
 DISCOVERY_PERIOD = 1.0  # s between two looks for the types of further topics
-ANSWER_TIMEOUT = 2.0  # s
+ANSWER_TIMEOUT = 10.0  # s; nothing waits for the answer but the bag
 
 
 class Recorder(Node):

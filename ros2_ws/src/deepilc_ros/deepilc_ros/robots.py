@@ -37,7 +37,7 @@ def topic(robot: str, name: str) -> str:
 
 
 def own_name(node: Node, robots: str) -> str:
-    """Which of the robots a bridge drives: the last part of its namespace; "" if there is one only.
+    """Which robot a bridge or policy node is for: the last part of its namespace; "" if only one.
 
     Raises:
         UserError: It is none of them.
@@ -49,6 +49,6 @@ def own_name(node: Node, robots: str) -> str:
     if own not in listed:
         raise UserError(
             f"{node.get_name()} is in the namespace {node.get_namespace()}, and the robots are "
-            f"{', '.join(listed)}; a bridge belongs into the namespace of its robot"
+            f"{', '.join(listed)}; it belongs into the namespace of its robot"
         )
     return own
