@@ -96,6 +96,10 @@ class Intake:
             self.next_number += 1
             yield Joined(transition, linearization)
 
+    def linearized(self, number: int) -> bool:
+        """Whether the linearization of a transition to come, or held back, is there."""
+        return number in self._linearizations
+
     def held(self) -> list[Transition]:
         """Transitions held back, in order of number."""
         return [self._transitions[number] for number in sorted(self._transitions)]

@@ -14,6 +14,7 @@ __all__ = ["LARGEST_REQUEST", "PATIENCE", "REMEMBERED", "Stream"]
 
 PATIENCE = 0.3  # s that a message may be on its way before it is asked for
 LARGEST_REQUEST = 512  # linearizations asked for at a time
+LOOK_AFTER_DROPS = 1.0  # s between two, since it takes its time
 REMEMBERED = 20_000  # rows without Jacobian that are kept in order to ask for it; about 1 kB each
 
 
@@ -57,6 +58,7 @@ class Stream:
         self._counters = counters
         self._needs_jacobians = jacobian_timeout is not None
         self._behind_since: float | None = None
+        self._dropped, self._looked_at = 0, -math.inf
         # rows of the checkpoint
         self._forgotten = {n for name, n in learner.waiting_for_jacobian if name == robot}
 
@@ -121,6 +123,8 @@ class Stream:
     def note_missing(self, now: float) -> None:
         """Finds out what must be asked for."""
         intake = self.intake
+        if intake.dropped > self._dropped and now - self._looked_at > LOOK_AFTER_DROPS:
+            self._look_after_drops(now)
         gap = intake.missing()
         if gap is not None and gap[1] < self.history_start:
             self._counters["transitions lost"] += intake.give_up_missing()
@@ -143,6 +147,19 @@ class Stream:
                 break
             late.append(transition)
         self.wanted_linearizations = late
+
+    def _look_after_drops(self, now: float) -> None:
+        """Asks for what a full intake has dropped, and for nothing of what it does not hold."""
+        intake = self.intake
+        self._dropped, self._looked_at = intake.dropped, now
+        held = {transition.number: transition for transition in intake.held()}
+        for number in [n for n in self.bare if n >= intake.next_number and n not in held]:
+            del self.bare[number]
+        self.early = {number for number in self.early if intake.linearized(number)}
+        for number, transition in held.items():
+            known = number in self.bare or intake.linearized(number)
+            if transition.trains and self._needs_jacobians and not known:
+                self._remember(transition, now)
 
     def _remember(self, transition: Transition, arrived: float) -> None:
         """Keeps a row in order to ask for its Jacobian; of too many the oldest is given up."""

@@ -226,3 +226,25 @@ def test_rows_of_two_robots_are_counted_apart_and_resumed_so(tmp_path, lineariza
 def test_several_robots_in_lockstep_are_refused():
     with pytest.raises(UserError, match="in lockstep there is one"):
         Learner(CONFIG, "run", lockstep=True, robots=("a", "b"))
+
+
+def test_a_jacobian_that_a_full_intake_dropped_is_asked_for(tmp_path, linearization):
+    bench = Bench(tmp_path)
+    bench.stream.intake.capacity = 3
+    rows = made(5)
+    bench.take(*rows[1:3])
+    for number in (1, 2, 3, 4):  # one too many
+        bench.thread.linearization(number, linearization, "")
+    bench.thread._receive()
+    assert bench.stream.intake.dropped == 1
+    bench.stream.intake.capacity = 10
+    bench.take(*rows[3:])
+    assert list(bench.stream.bare) == [4]
+
+
+def test_a_transition_that_a_full_intake_dropped_needs_no_jacobian(tmp_path):
+    bench = Bench(tmp_path)
+    bench.stream.intake.capacity = 2
+    rows = made(3)
+    bench.take(rows[1], rows[2], rows[0])
+    assert sorted(bench.stream.bare) == [0, 1]
