@@ -106,6 +106,28 @@ Preset = Annotated[
         show_default=False,
     ),
 ]
+StackSet = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Change one value of the stack file, e.g. --set train.seed=3. May be repeated.",
+        rich_help_panel=SETTING_PANEL,
+        show_default=False,
+    ),
+]
+Namespace = Annotated[
+    str,
+    typer.Option(
+        "--namespace",
+        help="ROS namespace of all nodes and topics; several stacks run side by side.",
+        rich_help_panel=SETTING_PANEL,
+    ),
+]
+UseSimTime = Annotated[
+    bool,
+    typer.Option("--use-sim-time", help="Nodes follow /clock.", rich_help_panel=SETTING_PANEL),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object per line instead of a table.")
 ]

@@ -26,31 +26,9 @@ def register(app: typer.Typer) -> None:
 
 def policy(
     stack: Annotated[str, typer.Argument(help="Name of a stack in config/, or a YAML file.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change one value of the stack file, as for `deepilc up`. May be repeated.",
-            rich_help_panel=options.SETTING_PANEL,
-            show_default=False,
-        ),
-    ] = None,
-    namespace: Annotated[
-        str,
-        typer.Option(
-            help="ROS namespace of the stack, as for `deepilc up`.",
-            rich_help_panel=options.SETTING_PANEL,
-        ),
-    ] = "",
-    use_sim_time: Annotated[
-        bool,
-        typer.Option(
-            "--use-sim-time",
-            help="Nodes follow /clock.",
-            rich_help_panel=options.SETTING_PANEL,
-        ),
-    ] = False,
+    set_: options.StackSet = None,
+    namespace: options.Namespace = "",
+    use_sim_time: options.UseSimTime = False,
     out: Annotated[
         Path | None,
         typer.Option(

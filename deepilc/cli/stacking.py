@@ -26,23 +26,8 @@ def up(
             help="Name of a stack in config/, or a YAML file; without it with --resume."
         ),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change one value of the stack file, e.g. --set train.seed=3. May be repeated.",
-            rich_help_panel=options.SETTING_PANEL,
-            show_default=False,
-        ),
-    ] = None,
-    namespace: Annotated[
-        str,
-        typer.Option(
-            help="ROS namespace of all nodes and topics; several stacks run side by side.",
-            rich_help_panel=options.SETTING_PANEL,
-        ),
-    ] = "",
+    set_: options.StackSet = None,
+    namespace: options.Namespace = "",
     log_level: Annotated[
         str,
         typer.Option(
@@ -56,14 +41,7 @@ def up(
             rich_help_panel=options.SETTING_PANEL,
         ),
     ] = True,
-    use_sim_time: Annotated[
-        bool,
-        typer.Option(
-            "--use-sim-time",
-            help="Nodes follow /clock.",
-            rich_help_panel=options.SETTING_PANEL,
-        ),
-    ] = False,
+    use_sim_time: options.UseSimTime = False,
     enclaves: Annotated[
         bool,
         typer.Option(
