@@ -151,7 +151,7 @@ class _Sampler:
                     contents[i] = content
             self._found.read += len(block)
             for (channel, stamp, _), content in zip(block, contents, strict=True):
-                self._message(channel, 1e-9 * stamp, content)
+                self._message(self._names[channel.topic], 1e-9 * stamp, content)
         if source.damage is not None:
             self._found.damaged[str(source.path)] = source.damage
 
@@ -212,9 +212,8 @@ class _Sampler:
         return [NOT_FINITE if wrong else a for a, wrong in zip(actions, bad, strict=True)]
 
     def _message(
-        self, channel: Channel, at: float, content: Content | np.ndarray | str | None
+        self, topic: str | None, at: float, content: Content | np.ndarray | str | None
     ) -> None:
-        topic = self._topic(channel)
         assert topic is not None
         if at < self._now - BACKWARDS:
             self._found.noted["times that jumped back"] += 1

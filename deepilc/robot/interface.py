@@ -121,6 +121,9 @@ class RobotInterface:
         self.counters: Counter[str] = Counter()
         self._places = {name: i for i, name in enumerate(system.state.names)}
         self.low, self.high = fit.bounds(profile, system)
+        finite = np.finfo(np.float32)
+        self._lowest = np.maximum(self.low, finite.min)
+        self._highest = np.minimum(self.high, finite.max)
         safe = [profile.safe_action.action[name] for name in system.action.names]
         self.safe_action = np.array(safe, np.float32)
         report_for = 2.0 * system.dt
@@ -207,8 +210,12 @@ class RobotInterface:
             problems.append(self._clock_jump)
         state = self._state()
         age = max(source.age(now) for source in self._sources.values())
-        outside = self._out_of_bounds(state)
-        problems += self._not_finite(state) + outside
+        outside: list[str] = []
+        if not ((state >= self._lowest) & (state <= self._highest)).all():  # NaN never is
+            outside = self._out_of_bounds(state)
+            problems += self._not_finite(state)
+        outside += self._tilted()
+        problems += outside
         return Reading(state, age, tuple(problems), tuple(outside))
 
     def fill(self, action: np.ndarray, topic: str, message: Any, clock: float = math.nan) -> None:
@@ -285,18 +292,17 @@ class RobotInterface:
 
     def _out_of_bounds(self, state: np.ndarray) -> list[str]:
         names, units = self.system.state.names, self.system.state.units
-        problems = []
         outside = (state < self.low) | (state > self.high)
-        if outside.any():
-            problems = [
-                f"{names[i]} = {state[i]:.4g} {units[i]} is outside "
-                f"{self.low[i]:g} .. {self.high[i]:g}"
-                for i in np.flatnonzero(outside)
-            ]
+        return [
+            f"{names[i]} = {state[i]:.4g} {units[i]} is outside {self.low[i]:g} .. {self.high[i]:g}"
+            for i in np.flatnonzero(outside)
+        ]
+
+    def _tilted(self) -> list[str]:
         limit = self.profile.max_tilt
-        if limit is not None and self.tilt() > limit:
-            problems.append(f"tilt = {self.tilt():.3g} rad is above {limit:g}")
-        return problems
+        if limit is None or not self.tilt() > limit:
+            return []
+        return [f"tilt = {self.tilt():.3g} rad is above {limit:g}"]
 
     def _command(self, topic: str) -> Command:
         if topic not in self.profile.commands:
