@@ -9,6 +9,9 @@ Measured is from the last valid action's command to
 - the first command that is the safe constant;
 - the safe stop, which only an operator ends. It comes after `silent_periods`, and changes nothing
   in what the robot gets.
+
+Then learner and Jacobian server run too, and die. The robot flies on; measured is from the death to
+the first report on `/diagnostics`, of a node that lives, that tells of it.
 """
 
 import json
@@ -16,7 +19,7 @@ import os
 import subprocess
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +36,9 @@ __all__ = ["run"]
 BENCH = "watchdog"
 STACK = "quadrotor_rehearsal"
 NODES = ("bridge", "policy", "fake_robot")
+LEARNING = (*NODES, "learner", "jacobian_server")
 PERIODS = Target("<=", 2.0)
+TOLD = Target("<=", 1.0)
 ABOVE_SAFE = 0.02  # how much more than the safe constant the policy asks for: told apart from it
 
 
@@ -55,7 +60,7 @@ def run(repeats: int = 10, seed: int = 0, domain: int = 90) -> Iterator[Measurem
     if repeats < 1:
         raise UserError(f"repeats is {repeats}; it must be 1 or more")
     os.environ["ROS_DOMAIN_ID"] = str(domain)
-    stack = _stack()
+    stack = _stack(NODES)
     profile = profiles.load(stack.nodes["bridge"].parameters["profile"])
     dt = registry.get(stack.train.system).dt
     times = _times(stack, repeats, seed)
@@ -81,10 +86,17 @@ def run(repeats: int = 10, seed: int = 0, domain: int = 90) -> Iterator[Measurem
     name = f"all {every.size} faults: safe command"
     yield measured(BENCH, f"{name}, p99", 1e3 * np.percentile(every, 99), "ms")
     yield measured(BENCH, name, periods(every), "periods", PERIODS)
+    for fault, rows in _times(_stack(LEARNING), repeats, seed).items():
+        told = np.array([row["told"] for row in rows])
+        flown = sum(row["flown"] for row in rows)
+        yield measured(BENCH, f"{fault}: in the diagnostics, median", np.median(told), "s")
+        yield measured(BENCH, f"{fault}: in the diagnostics, largest", told.max(), "s", TOLD)
+        all_ = Target(">=", float(len(rows)))
+        yield measured(BENCH, f"{fault}: the robot flew on", flown, f"of {len(rows)}", all_)
 
 
-def _stack() -> Stack:
-    """The rehearsal without those who learn and record."""
+def _stack(nodes: Sequence[str]) -> Stack:
+    """The rehearsal, of these nodes only."""
     stack = stacks.load(
         STACK,
         [
@@ -93,7 +105,7 @@ def _stack() -> Stack:
             "nodes.bridge.parameters.wait_for_learner=false",
         ],
     )
-    return stack.model_copy(update={"nodes": {name: stack.nodes[name] for name in NODES}})
+    return stack.model_copy(update={"nodes": {name: stack.nodes[name] for name in nodes}})
 
 
 def _times(stack: Stack, repeats: int, seed: int) -> dict[str, list[dict[str, float]]]:

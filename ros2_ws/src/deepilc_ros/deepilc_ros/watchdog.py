@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition as Change
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
@@ -39,7 +40,7 @@ from deepilc_ros.message_types import message_type
 from deepilc_ros.qos import LATCHED, NEWEST, ROWS, subscription_for
 from sims import registry
 
-__all__ = ["FAULTS", "main"]
+__all__ = ["DEATHS", "FAULTS", "main"]
 
 PATIENCE = 60.0  # s that anything may take
 ANSWER_TIMEOUT = 3.0  # s until a service is asked again
@@ -53,6 +54,12 @@ FAULTS = {
     "state NaN": "one number of the robot is NaN",
 }
 
+DEATHS = {
+    "learner killed": ("learner", "bridge", "learner is silent"),
+    "Jacobian server killed": ("jacobian_server", "learner", "Jacobian"),
+}
+"""Fault to the node that dies, the node that reports it, and what the report says."""
+
 
 class Witness(Node):
     """Hears everything with the time at which it was sent, and does what an operator does."""
@@ -65,6 +72,7 @@ class Witness(Node):
         self.rows: list[tuple[float, Transition]] = []
         self.states: list[tuple[float, np.ndarray]] = []
         self.statuses: list[tuple[float, BridgeStatus]] = []
+        self.reports: dict[str, tuple[float, DiagnosticStatus]] = {}  # the newest of each node
         self.nan_actions = False
         (command,) = self.interface.publications
         (source,) = self.interface.subscriptions[:1]
@@ -75,6 +83,7 @@ class Witness(Node):
         self._listen(Transition, "transition", lambda t, m: self.rows.append((t, m)), ROWS)
         status = lambda t, m: self.statuses.append((t, m))  # noqa: E731
         self._listen(BridgeStatus, "bridge_status", status, LATCHED)
+        self._listen(DiagnosticArray, "/diagnostics", self._on_diagnostics, ROWS)
         self._actions = self.create_publisher(Action, "action", NEWEST)
         self.create_subscription(Observation, "observation", self._answer, NEWEST)
 
@@ -90,6 +99,19 @@ class Witness(Node):
     def _on_state(self, sent: float, message: Any) -> None:
         self.interface.receive(self._topic, message, sent)
         self.states.append((sent, self.interface.reading(sent).state))
+
+    def _on_diagnostics(self, sent: float, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.reports[status.name] = sent, status
+
+    def says(self, node: str, text: str = "") -> bool:
+        """Whether a node's newest report warns of what is said; without text, that it is well."""
+        if node not in self.reports:
+            return False
+        status = self.reports[node][1]
+        if not text:
+            return bool(status.level == DiagnosticStatus.OK)
+        return bool(status.level != DiagnosticStatus.OK and text in status.message)
 
     def _answer(self, observation: Observation) -> None:
         if self.nan_actions:
@@ -137,7 +159,13 @@ class Campaign:
         self._random = random.Random(seed)
 
     def run(self, repeats: int) -> Iterator[dict[str, Any]]:
-        """Every fault `repeats` times: seconds until the robot was safe."""
+        """Every fault `repeats` times: seconds until the robot was safe, or until it was told.
+
+        With a learner in the stack those who are not needed for flying die, else the others.
+        """
+        if "learner" in self._stack.nodes:
+            yield from self._deaths(repeats)
+            return
         with Runner(self._stack, self._run) as self._runner:
             for _ in range(repeats):
                 for fault in FAULTS:
@@ -149,6 +177,28 @@ class Campaign:
                     self._until(lambda: False, "", 3.0 * self._dt)  # what is still on its way
                     yield {"fault": fault, **self._times()}
                     self._mend(fault, victim)
+
+    def _deaths(self, repeats: int) -> Iterator[dict[str, Any]]:
+        """Seconds from the death of a node until another's diagnostics tell of it."""
+        witness = self._witness
+        with Runner(self._stack, self._run) as self._runner:
+            for _ in range(repeats):
+                for fault, (node, reporter, text) in DEATHS.items():
+                    self._fly()
+                    well = lambda: witness.says("bridge") and witness.says("learner")  # noqa: E731
+                    self._until(well, f"all well before: {fault}")
+                    self._until(lambda: False, "", self._random.uniform(0.0, 1.0))
+                    self._until(well, f"all well before: {fault}")
+                    victim, rows = self._runner.pids[node], len(witness.rows)
+                    at = time.time()  # the clock of DDS's stamps
+                    os.kill(victim, signal.SIGKILL)
+                    told = lambda: witness.says(reporter, text)  # noqa: B023, E731
+                    self._until(told, f"a warning: {fault}")
+                    flown = len(witness.rows) > rows and not witness.stopped
+                    yield {"fault": fault, "told": witness.reports[reporter][0] - at,
+                           "flown": float(flown)}  # fmt: skip
+                    new = lambda: self._runner.pids.get(node, victim) != victim  # noqa: B023, E731
+                    self._until(new, "a new process")
 
     # --- what happens -----------------------------------------------------------------------
 
