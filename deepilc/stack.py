@@ -21,6 +21,8 @@ __all__ = ["NodeSpec", "Parameters", "Place", "Stack", "dump", "load"]
 
 Scalar = bool | int | float | str
 Parameters = Mapping[str, "Scalar | list[Scalar] | Parameters"]
+SETTLED = 30.0
+"""Seconds after which a stack in real time counts as started, and a robot may be flying."""
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -159,6 +161,20 @@ class Stack(BaseModel):
             if not any(node.startswith(f"{robot}/") for node in self.nodes):
                 raise ValueError(f"robot {robot!r} has no node; its bridge is named {robot}/bridge")
         return self
+
+    def survives_mistake(self, node: str, seconds: float) -> bool:
+        """Whether the others go on when a node ends because of a user's mistake (exit code 2).
+
+        At the start that ends the stack, so that the mistake is seen. Later a robot may be flying,
+        which must not lose its bridge because the learner's disk was changed.
+
+        Args:
+            node: Key of `nodes`.
+            seconds: How long the stack has run.
+        """
+        spec = self.nodes[node]
+        flying = self.pacing == "real_time" and seconds > SETTLED
+        return flying and spec.respawn and not spec.completes
 
     def place(self, node: str, namespace: str = "") -> Place:
         """Where a node is in the graph.

@@ -36,6 +36,7 @@ __all__ = ["LOG_LEVELS", "Runner", "dies_with_parent", "environment", "prepare",
 
 # What stops a node, and the seconds that each has to work.
 GRACE = ((signal.SIGINT, STOP_GRACE), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
+RETRY = 30.0  # s until a node is tried again that ended because of a mistake while others fly
 
 # Becomes the node: dies with its parent (1 = PR_SET_PDEATHSIG; it outlives execv), hears SIGINT
 # even where a shell without job control had it ignored, and yields the processor if told to.
@@ -119,6 +120,7 @@ class Runner:
         self._report = report
         self._echo = echo
         self._nodes: dict[str, _Node] = {}
+        self._since = 0.0
         self._hurry = 0
         env = environment(run)
         executables = {
@@ -144,6 +146,7 @@ class Runner:
 
     def __enter__(self) -> Self:
         """Start all nodes."""
+        self._since = time.monotonic()
         try:
             for name in self._nodes:
                 self._start(name)
@@ -174,7 +177,8 @@ class Runner:
 
         Returns:
             None while the stack runs; then its exit code: 0 the work is done, 2 a user error that a
-            node explains in its log, 1 a node died. All nodes are stopped then.
+            node explains in its log (see `Stack.survives_mistake`), 1 a node died. All nodes are
+            stopped then.
         """
         if self.code is not None:
             return self.code
@@ -253,12 +257,12 @@ class Runner:
         if code == EXIT_USER_ERROR:
             line = self._last_line(name)
             self._report(f"{name}: stopped by a mistake that you can correct: {line}")
-            return EXIT_USER_ERROR
+            if not self.stack.survives_mistake(name, time.monotonic() - self._since):
+                return EXIT_USER_ERROR
         if self._use_respawn and spec.respawn:
-            node.again_at = time.monotonic() + spec.respawn_delay
-            self._report(
-                f"{name}: {why}; starts again in {spec.respawn_delay:g} s; {self.log(name)}"
-            )
+            delay = max(spec.respawn_delay, RETRY if code == EXIT_USER_ERROR else 0.0)
+            node.again_at = time.monotonic() + delay
+            self._report(f"{name}: {why}; starts again in {delay:g} s; {self.log(name)}")
             return None
         if spec.required:
             self._report(f"{name}: {why}; the stack stops; {self.log(name)}")

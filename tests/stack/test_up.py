@@ -106,6 +106,25 @@ def test_user_error_of_a_node_is_shown_and_not_repeated(make, run: Path) -> None
     assert runner.restarts == {"worker": 0}
 
 
+@pytest.mark.parametrize("pacing", ["real_time", "lockstep"])
+def test_a_mistake_of_one_node_does_not_end_a_stack_that_flies(
+    make, run: Path, monkeypatch, pacing: str
+) -> None:
+    monkeypatch.setattr(stack, "SETTLED", 0.5)
+    monkeypatch.setattr(up, "RETRY", 0.2)
+    lines: list[str] = []
+    script = 'echo x >> "$0.count"; [ $(wc -l < "$0.count") -ge 2 ] || { sleep 1; exit 2; }'
+    demo = make(
+        learner=(f"{script}; exec sleep 300", {"respawn": True}),
+        bridge=("sleep 3; exit 0", {"completes": True}),
+    ).model_copy(update={"pacing": pacing})
+    with up.Runner(demo, run, report=lines.append) as runner:
+        flies = pacing == "real_time"
+        assert runner.wait() == (0 if flies else 2)
+        assert runner.restarts["learner"] == int(flies)
+    assert any("mistake that you can correct" in line for line in lines)
+
+
 def test_node_that_ignores_sigint_and_sigterm_is_killed(make, run, monkeypatch) -> None:
     grace = ((signal.SIGINT, 0.2), (signal.SIGTERM, 0.2), (signal.SIGKILL, 5.0))
     monkeypatch.setattr(up, "GRACE", grace)

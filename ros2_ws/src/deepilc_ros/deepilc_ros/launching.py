@@ -3,6 +3,7 @@
 import os
 import site
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -142,7 +143,7 @@ def actions(arguments: dict[str, str]) -> list[LaunchDescriptionEntity]:
             ros_arguments += ["--enclave", place.path]
         node = _node(name, spec, place, files[name], ros_arguments, respawn)
         entities.append(node)
-        entities.append(_end_handler(node, name, spec, respawn))
+        entities.append(_end_handler(node, name, chosen, respawn))
     return entities
 
 
@@ -175,15 +176,15 @@ def _node(
     )
 
 
-def _end_handler(
-    node: Node, name: str, spec: stack.NodeSpec, respawn: bool
-) -> RegisterEventHandler:
+def _end_handler(node: Node, name: str, chosen: stack.Stack, respawn: bool) -> RegisterEventHandler:
     """What the end of a node means for the others; the same rules as those of `deepilc up`."""
+    spec, since = chosen.nodes[name], time.monotonic()
 
     def on_exit(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+        survives = chosen.survives_mistake(name, time.monotonic() - since)
         if event.returncode == 0 and spec.completes:
             reason = f"{name}: work done"
-        elif event.returncode == EXIT_USER_ERROR:
+        elif event.returncode == EXIT_USER_ERROR and not survives:
             reason = f"{name}: stopped by a mistake that you can correct"
         elif spec.required and not (respawn and spec.respawn):
             reason = f"{name}: exit code {event.returncode}"
