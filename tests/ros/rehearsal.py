@@ -17,11 +17,11 @@ from deepilc_ros.qos import LATCHED, ROWS
 SILENT = 8  # control periods
 
 
-def operate(command: str) -> tuple[int, str]:
+def operate(*command: str) -> tuple[int, str]:
     """The operator's terminal."""
     code = "from deepilc_ros.operate import main; raise SystemExit(main())"
     done = subprocess.run(
-        [sys.executable, "-c", code, command], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, timeout=60
     )
     return done.returncode, done.stdout + done.stderr
 

@@ -19,6 +19,7 @@ from deepilc.table import read_rows
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Transition
 from deepilc_ros.qos import LATCHED, ROWS
 from sims import registry
+from tests.ros.rehearsal import operate
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
@@ -133,6 +134,23 @@ def test_rows_of_both_are_learned_from_by_name_and_one_goes_on_without_the_other
         n = rows.state.shape[1]
         learned = tensors["replay.rows"][:, :n].numpy()[of == index]
         assert sum(row.tobytes() in recorded for row in learned) == len(learned)
+
+
+def test_one_command_stops_all_robots(pair: Pair, probe: Any) -> None:
+    for robot in ROBOTS:
+        pair.flew(robot, 5)
+    heard = {robot: len(pair.bridge[robot]) for robot in ROBOTS}
+    assert operate("arm", "--all")[0] == 2  # arming looks at each robot
+    code, text = operate("stop", "--all")
+    assert code == 0, text
+    for robot in ROBOTS:
+        assert f"/pair/{robot}/stop: " in text
+
+        def stopped(robot: str = robot) -> bool:
+            states = [status.state for status in pair.bridge[robot][heard[robot] :]]
+            return BridgeStatus.SAFE_STOP in states
+
+        probe.until(stopped, f"{robot} in safe stop")
 
 
 def test_a_bridge_that_is_none_of_the_robots_says_so(nodes: Any) -> None:

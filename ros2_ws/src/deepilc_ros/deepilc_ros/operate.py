@@ -5,12 +5,14 @@ ros2 run deepilc_ros operate arm      (or .venv/lib/deepilc_ros/operate arm)
 
 import argparse
 import sys
+import time
 from typing import Any
 
 import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.node import Node
+from rclpy.task import Future
 from rclpy.utilities import remove_ros_args
 from std_srvs.srv import Trigger
 
@@ -34,7 +36,9 @@ COMMANDS = {
     "status": "print what the bridge says about itself",
 }
 NODES = ("policy", "bridge")
+STATUS = "deepilc_msgs/msg/BridgeStatus"
 PATIENCE = 15.0  # s to find a service, and to get its answer
+LOOK = 3.0  # s in which all bridges make themselves known
 
 
 class Operator(Node):
@@ -57,6 +61,38 @@ class Operator(Node):
         if not answer.success:
             raise UserError(f"{command}: {answer.message}")
         return str(answer.message)
+
+    def stop_all(self) -> str:
+        """Emergency stop of every bridge in this domain, each as soon as it is found.
+
+        Raises:
+            UserError: One refused or did not answer, or there is none.
+        """
+        begin = time.monotonic()
+        clients: dict[str, Any] = {}
+        asked: dict[str, Future] = {}
+        while (passed := time.monotonic() - begin) < LOOK or (
+            passed < PATIENCE and not all(name in asked and asked[name].done() for name in clients)
+        ):
+            for topic, kinds in self.get_topic_names_and_types():
+                name = topic.removesuffix("bridge_status") + "stop"
+                is_bridge = topic.endswith("/bridge_status") and STATUS in kinds
+                if is_bridge and name not in clients and self.count_publishers(topic):
+                    clients[name] = self.create_client(Trigger, name)
+            for name, client in clients.items():
+                if name not in asked and client.service_is_ready():
+                    asked[name] = client.call_async(Trigger.Request())
+            rclpy.spin_once(self, timeout_sec=0.02)
+        said, failed = [], []
+        for name in sorted(clients):
+            answer = asked[name].result() if name in asked and asked[name].done() else None
+            stopped = answer is not None and answer.success
+            (said if stopped else failed).append(
+                f"{name}: {answer.message if answer is not None else 'no answer'}"
+            )
+        if failed or not said:
+            raise UserError("\n".join([*said, *failed]) or "there is no bridge in this domain")
+        return "\n".join(said)
 
     def _activate(self, name: str) -> str:
         steps = (
@@ -120,11 +156,17 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("command", choices=COMMANDS)
-    command = parser.parse_args(remove_ros_args(sys.argv)[1:]).command
+    parser.add_argument(
+        "--all", action="store_true", help="with stop: all robots of this domain, in any namespace"
+    )
+    arguments = parser.parse_args(remove_ros_args(sys.argv)[1:])
+    command = arguments.command
+    if arguments.all and command != "stop":
+        parser.error(f"--all goes with stop, not with {command}")
     rclpy.init()
     node = Operator()
     try:
-        print(node.run(command), flush=True)
+        print(node.stop_all() if arguments.all else node.run(command), flush=True)
         return 0
     except UserError as error:
         return report(error)
