@@ -112,7 +112,7 @@ class SAC:
         self._actor_pass = self._new_actor_pass(2 * rows)
         precision = torch.bfloat16 if config.precision == "bfloat16" else self.dtype
         sizes = (rows, n + m, config.critic_hidden, self.dtype, self.device, precision)
-        self._critic_pass = CriticPass(*sizes, critics=config.critics)
+        self._critic_pass = CriticPass(*sizes, critics=config.critics, layer_norm=config.layer_norm)
         self._x = torch.empty(rows, n + m, dtype=self.dtype, device=self.device)
 
     def _new_actor_pass(self, rows: int) -> ActorPass:
@@ -311,7 +311,7 @@ class SAC:
         config = self.config
         return torch.tensor(
             [self.n, self.m, config.critic_hidden, config.actor_hidden, self._gaussian,
-             config.scaling, config.critics]
+             config.scaling, config.critics, config.layer_norm]
         )  # fmt: skip
 
     def state_dict(self) -> dict[str, torch.Tensor]:
@@ -359,10 +359,10 @@ class SAC:
         """
         saved, here = state["shape"].tolist(), self._shape.tolist()
         names = (
-            "states", "actions", "critic_hidden", "actor_hidden", "gaussian", "scaling", "critics"
+            "states", "actions", "critic_hidden", "actor_hidden", "gaussian", "scaling", "critics",
+            "layer_norm",
         )  # fmt: skip
-        if len(saved) == len(names) - 1:  # written when there were always two critics
-            saved.append(2)
+        saved += [2, 0][len(saved) - 6 :]  # older files: always two critics, never a layer norm
         for name, there, this in zip(names, saved, here, strict=True):
             if there != this:
                 raise UserError(

@@ -22,6 +22,7 @@ FOLDER = paths.CONFIG / "experiments"
 NEUTRAL: Mapping[str, Any] = MappingProxyType(
     {
         "agent.burn_in": 0,
+        "agent.layer_norm": False,
         "agent.behaviour_weight": 0.0,
         "demonstrations": None,
         "demonstration_share": 0.5,

@@ -39,14 +39,16 @@ def single(batch):
     return Batch(**fields)
 
 
+@pytest.mark.parametrize("layer_norm", [True, False])
 @pytest.mark.parametrize("chosen", [[0], [1], [0, 1], [0, 2], [0, 1, 2]])
-def test_gradient_of_chosen_critic_equals_that_row_of_all(chosen):
+def test_gradient_of_chosen_critic_equals_that_row_of_all(chosen, layer_norm):
     """The path with static shapes (GPU) and the one that gathers rows (CPU) agree with it."""
     g = torch.Generator().manual_seed(0)
     flat = torch.empty(critic_size(5, 16, 3), dtype=torch.float64)
     weights = CriticWeights.of(flat, 5, 16, 3)
     initialise_critic(weights, g)
-    passes = CriticPass(30, 5, 16, torch.float64, torch.device("cpu"), critics=3)
+    device = torch.device("cpu")
+    passes = CriticPass(30, 5, 16, torch.float64, device, critics=3, layer_norm=layer_norm)
     passes.input.copy_(torch.randn(30, 5, generator=g, dtype=torch.float64))
     critic = torch.tensor(chosen)[torch.randint(len(chosen), (30,), generator=g)]
     passes.forward(weights)
@@ -187,14 +189,15 @@ def test_networks_of_another_shape_are_refused_by_name(system, other):
         agent.load_state_dict(saved)
 
 
-def test_networks_saved_before_the_number_of_critics_was_a_setting_still_load(system):
+def test_networks_saved_before_critics_and_layer_norm_were_settings_still_load(system):
     saved = SAC(system, AgentConfig(**SMALL), seed=0).state_dict()
     saved["shape"] = saved["shape"][:6]
     agent = SAC(system, AgentConfig(**SMALL), seed=1)
     agent.load_state_dict(saved)
     assert torch.equal(agent.state_dict()["critic"], saved["critic"])
-    with pytest.raises(UserError, match="critics = 2"):
-        SAC(system, AgentConfig(**SMALL, critics=3), seed=0).load_networks(saved)
+    for other, words in (({"critics": 3}, "critics = 2"), ({"layer_norm": True}, "layer_norm = 0")):
+        with pytest.raises(UserError, match=words):
+            SAC(system, AgentConfig(**SMALL, **other), seed=0).load_networks(saved)
 
 
 def test_updates_work_at_changing_batch_sizes(system, make_batch):

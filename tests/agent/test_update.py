@@ -14,6 +14,9 @@ H, HA = SMALL["critic_hidden"], SMALL["actor_hidden"]
 
 CONFIGS = {
     "default": {},
+    "layer_norm": {"layer_norm": True},
+    "layer_norm_published": {**preset("published").model_dump(), "layer_norm": True, "critics": 3},
+    "sac_layer_norm": {"layer_norm": True, "value_gradient": False},
     "constant_action": {"target_gradient": "constant_action"},
     "paper": preset("paper").model_dump(),
     "published": preset("published").model_dump(),
@@ -59,8 +62,15 @@ class Reference:
         w1, w2, b2, w3, b3 = (p[k] for p in self.critic_parts(flat))
         if self.config.scaling:
             s, a = (s - self.c) / self.S, (a - self.b) / self.T
-        h = torch.tanh(torch.cat((s, a), 1) @ w1[:, :-1].T + w1[:, -1])
-        return torch.tanh(h @ w2.T + b2) @ w3 + b3
+        h = torch.tanh(self.normal(torch.cat((s, a), 1) @ w1[:, :-1].T + w1[:, -1]))
+        return torch.tanh(self.normal(h @ w2.T + b2)) @ w3 + b3
+
+    def normal(self, a):
+        """Mean 0 and variance 1 over the units of a layer, if the configuration has it."""
+        if not self.config.layer_norm:
+            return a
+        centred = a - a.mean(1, keepdim=True)
+        return centred / ((centred**2).mean(1, keepdim=True) + 1e-5).sqrt()
 
     def policy(self, flat, s, noise):
         """Physical action and its log density as the entropy term counts it."""
