@@ -103,6 +103,7 @@ def _stack(nodes: Sequence[str]) -> Stack:
             "train.transitions=1000000",
             "train.evaluation_episodes=0",
             "nodes.bridge.parameters.wait_for_learner=false",
+            "nodes.learner.remappings.policy=unheard",  # the hovering one flies on
         ],
     )
     return stack.model_copy(update={"nodes": {name: stack.nodes[name] for name in nodes}})

@@ -4,6 +4,7 @@
 """
 
 import functools
+import math
 import time
 from abc import abstractmethod
 from collections import OrderedDict
@@ -333,20 +334,22 @@ class BridgeBase(ManagedNode):
     def _health(self) -> Health:
         drive = self._drive
         assert drive is not None
+        seen = self._learner_seen
+        silent = math.nan if seen is None else time.monotonic() - seen
         values = {
             "state": drive.state.name.lower(),
             "transitions": self._world.progress.number,
             "interventions": self._world.interventions,
             "action latency p50 (s)": drive.latency(50.0),
             "action latency p99 (s)": drive.latency(99.0),
+            "learner heard (s ago)": silent,
             **self._own_values(),
         }
         if drive.state is State.SAFE_STOP:
             return Health("error", f"safe stop: {drive.reason}", values)
         if drive.state is State.RUNNING and drive.safe_reason:
             return Health("warning", f"safe action: {drive.safe_reason}", values)
-        seen = self._learner_seen
-        if seen is not None and time.monotonic() - seen > LEARNER_SILENT:
+        if silent > LEARNER_SILENT:
             return Health("warning", "the learner is silent; acting goes on", values)
         level = "warning" if drive.reason == NO_ANSWER else "ok"
         return Health(level, drive.reason or drive.state.name.lower(), values)

@@ -13,6 +13,7 @@ import sys
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ __all__ = ["DEATHS", "FAULTS", "main"]
 
 PATIENCE = 60.0  # s that anything may take
 ANSWER_TIMEOUT = 3.0  # s until a service is asked again
+ALIVE = 0.6  # s since the last of a node's reports, which come every 0.25 s
 FLYING = 15  # rows of the policy, beyond its ramp, before something breaks
 FAULTS = {
     "policy node killed": "SIGKILL",
@@ -112,6 +114,13 @@ class Witness(Node):
         if not text:
             return bool(status.level == DiagnosticStatus.OK)
         return bool(status.level != DiagnosticStatus.OK and text in status.message)
+
+    def lives(self, node: str) -> bool:
+        """Whether a node has just reported, and if it is the learner, whether the bridge knows."""
+        if node not in self.reports or time.time() - self.reports[node][0] > ALIVE:
+            return False
+        values = {value.key: value.value for value in self.reports["bridge"][1].values}
+        return node != "learner" or float(values["learner heard (s ago)"]) < ALIVE
 
     def _answer(self, observation: Observation) -> None:
         if self.nan_actions:
@@ -185,20 +194,25 @@ class Campaign:
             for _ in range(repeats):
                 for fault, (node, reporter, text) in DEATHS.items():
                     self._fly()
-                    well = lambda: witness.says("bridge") and witness.says("learner")  # noqa: E731
+
+                    def well(pair: tuple[str, str] = (node, reporter)) -> bool:
+                        return witness.says(pair[1]) and all(map(witness.lives, pair))
+
                     self._until(well, f"all well before: {fault}")
-                    self._until(lambda: False, "", self._random.uniform(0.0, 1.0))
+                    self._until(lambda: False, "", self._random.uniform(1.0, 2.0))
                     self._until(well, f"all well before: {fault}")
                     victim, rows = self._runner.pids[node], len(witness.rows)
                     at = time.time()  # the clock of DDS's stamps
                     os.kill(victim, signal.SIGKILL)
-                    told = lambda: witness.says(reporter, text)  # noqa: B023, E731
+                    told = partial(witness.says, reporter, text)
                     self._until(told, f"a warning: {fault}")
                     flown = len(witness.rows) > rows and not witness.stopped
                     yield {"fault": fault, "told": witness.reports[reporter][0] - at,
                            "flown": float(flown)}  # fmt: skip
-                    new = lambda: self._runner.pids.get(node, victim) != victim  # noqa: B023, E731
-                    self._until(new, "a new process")
+                    self._restarted(node, victim)
+
+    def _restarted(self, node: str, victim: int) -> None:
+        self._until(lambda: self._runner.pids.get(node, victim) != victim, "a new process")
 
     # --- what happens -----------------------------------------------------------------------
 
@@ -216,7 +230,7 @@ class Campaign:
         if fault in ("policy node frozen", "policy says NaN"):
             os.kill(victim, signal.SIGCONT)
         elif fault == "policy node killed":
-            self._until(lambda: self._runner.pids.get("policy", victim) != victim, "a new process")
+            self._restarted("policy", victim)
         else:
             self._robot(fault, begins=False)
 
@@ -275,7 +289,11 @@ class Campaign:
             if left <= 0.0:
                 if not what:
                     return
-                raise UserError(f"not within {timeout:g} s: {what}; {self._run}/logs says more")
+                reports = self._witness.reports.items()
+                said = "; ".join(f"{name}: {status.message}" for name, (_, status) in reports)
+                raise UserError(
+                    f"not within {timeout:g} s: {what}; nodes say {said}; {self._run}/logs"
+                )
             self._executor.spin_once(timeout_sec=min(left, 0.05))
 
     # --- how long it took -------------------------------------------------------------------
