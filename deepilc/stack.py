@@ -21,8 +21,9 @@ __all__ = ["NodeSpec", "Parameters", "Place", "Stack", "dump", "load"]
 
 Scalar = bool | int | float | str
 Parameters = Mapping[str, "Scalar | list[Scalar] | Parameters"]
-SETTLED = 30.0
-"""Seconds after which a stack in real time counts as started, and a robot may be flying."""
+SETTLED = 120.0
+"""Seconds after which a stack in real time counts as started, so that a robot may be flying. The
+longest start is that of a learner that imitates a foreign policy."""
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*/)*[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -165,8 +166,8 @@ class Stack(BaseModel):
     def survives_mistake(self, node: str, seconds: float) -> bool:
         """Whether the others go on when a node ends because of a user's mistake (exit code 2).
 
-        At the start that ends the stack, so that the mistake is seen. Later a robot may be flying,
-        which must not lose its bridge because the learner's disk was changed.
+        Not while the stack starts, so that the mistake is seen. Later a robot may be flying, which
+        must not lose its bridge because the learner's disk was changed.
 
         Args:
             node: Key of `nodes`.
@@ -174,7 +175,7 @@ class Stack(BaseModel):
         """
         spec = self.nodes[node]
         flying = self.pacing == "real_time" and seconds > SETTLED
-        return flying and spec.respawn and not spec.completes
+        return flying and not spec.completes and (spec.respawn or not spec.required)
 
     def place(self, node: str, namespace: str = "") -> Place:
         """Where a node is in the graph.

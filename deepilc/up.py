@@ -257,10 +257,12 @@ class Runner:
         if code == EXIT_USER_ERROR:
             line = self._last_line(name)
             self._report(f"{name}: stopped by a mistake that you can correct: {line}")
-            if not self.stack.survives_mistake(name, time.monotonic() - self._since):
+            respawns = self._use_respawn or not spec.respawn
+            survives = self.stack.survives_mistake(name, time.monotonic() - self._since)
+            if not (respawns and survives):
                 return EXIT_USER_ERROR
         if self._use_respawn and spec.respawn:
-            delay = max(spec.respawn_delay, RETRY if code == EXIT_USER_ERROR else 0.0)
+            delay = RETRY if code == EXIT_USER_ERROR else spec.respawn_delay
             node.again_at = time.monotonic() + delay
             self._report(f"{name}: {why}; starts again in {delay:g} s; {self.log(name)}")
             return None

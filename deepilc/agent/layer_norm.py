@@ -5,7 +5,7 @@ For one row a of H numbers, with mean m and standard deviation s over the units,
     y = (a - m) / s,    dy/da = J,    J g = (g - mean g - y mean(g y)) / s
 
 J is symmetric, so the same product takes gradients back and tangents forward. There is no gain and
-no bias: the next layer's weights are those. (Ba, Kiros and Hinton, 2016, "Layer normalization".)
+no bias. (Ba, Kiros and Hinton, 2016, "Layer normalization".)
 """
 
 import torch

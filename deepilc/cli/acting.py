@@ -175,11 +175,11 @@ def dashboard(
     system: options.SystemName = None,
     profile: bags.Profile = None,
 ) -> None:
-    """Show a run, or a bag alone, as a web page: curves, the last episode, why it may not learn.
+    r"""Show a run, or a bag alone, as a web page: curves, the last episode, why it may not learn.
 
     The page is served to this machine only and follows the files while they grow. Of a bag it shows
     its episodes and how well the nominal model predicts them; --system and --profile are for bags,
-    as in `deepilc replay`. Needs Dash: pip install 'deepilc[dashboard]'.
+    as in `deepilc replay`. Needs Dash: pip install '.\[dashboard]' in the checkout.
 
     For example:
 

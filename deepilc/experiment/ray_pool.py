@@ -81,7 +81,7 @@ class RayPool:
         try:
             import ray
         except ImportError:
-            raise UserError("--ray needs Ray: pip install 'deepilc[ray]'") from None
+            raise UserError("--ray needs Ray: pip install '.[ray]' in the checkout") from None
         self._ray, self._store = ray, store
         self._tasks: list[_Task] = []
         try:

@@ -26,7 +26,7 @@ def require() -> None:
     except ImportError:
         raise UserError(
             "SB3 SAC needs Stable-Baselines3, which is not installed: pip install "
-            "'deepilc[compare]', or choose others with --variants"
+            "'.[compare]' in the checkout, or choose others with --variants"
         ) from None
 
 

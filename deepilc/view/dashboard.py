@@ -31,7 +31,7 @@ def page(data: Shown) -> "dash.Dash":
         from dash.exceptions import PreventUpdate
     except ImportError:
         raise UserError(
-            "the dashboard needs Dash, which is not installed: pip install 'deepilc[dashboard]'"
+            "the dashboard needs Dash, which is not installed: pip install '.[dashboard]'"
         ) from None
     app = Dash("deepilc", title=f"deepilc: {data.path.name}", update_title="")
     drawn: dict[str, Any] = {}

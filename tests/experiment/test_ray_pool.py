@@ -19,7 +19,7 @@ def test_without_ray_the_user_is_told_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"pip install 'deepilc\[ray\]'"):
+    with pytest.raises(UserError, match=r"pip install '\.\[ray\]'"):
         RayPool(Store(tmp_path), "auto")
 
 

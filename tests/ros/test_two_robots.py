@@ -140,7 +140,8 @@ def test_one_command_stops_all_robots(pair: Pair, probe: Any) -> None:
     for robot in ROBOTS:
         pair.flew(robot, 5)
     heard = {robot: len(pair.bridge[robot]) for robot in ROBOTS}
-    assert operate("arm", "--all")[0] == 2  # arming looks at each robot
+    code, text = operate("arm", "--all")  # arming looks at each robot
+    assert code == 2 and "--all goes with stop" in text
     code, text = operate("stop", "--all")
     assert code == 0, text
     for robot in ROBOTS:

@@ -116,13 +116,15 @@ def test_a_mistake_of_one_node_does_not_end_a_stack_that_flies(
     script = 'echo x >> "$0.count"; [ $(wc -l < "$0.count") -ge 2 ] || { sleep 1; exit 2; }'
     demo = make(
         learner=(f"{script}; exec sleep 300", {"respawn": True}),
-        bridge=("sleep 3; exit 0", {"completes": True}),
+        helper=("sleep 1; exit 2", {"required": False}),
+        bridge=("sleep 8; exit 0", {"completes": True}),
     ).model_copy(update={"pacing": pacing})
     with up.Runner(demo, run, report=lines.append) as runner:
         flies = pacing == "real_time"
         assert runner.wait() == (0 if flies else 2)
         assert runner.restarts["learner"] == int(flies)
     assert any("mistake that you can correct" in line for line in lines)
+    assert any("learner: exit code 2; starts again in 0.2 s" in line for line in lines) == flies
 
 
 def test_node_that_ignores_sigint_and_sigterm_is_killed(make, run, monkeypatch) -> None:

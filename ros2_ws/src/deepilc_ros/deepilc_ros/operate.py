@@ -6,6 +6,7 @@ ros2 run deepilc_ros operate arm      (or .venv/lib/deepilc_ros/operate arm)
 import argparse
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import rclpy
@@ -39,6 +40,7 @@ NODES = ("policy", "bridge")
 STATUS = "deepilc_msgs/msg/BridgeStatus"
 PATIENCE = 15.0  # s to find a service, and to get its answer
 LOOK = 3.0  # s in which all bridges make themselves known
+ASK_AGAIN = 1.0  # s
 
 
 class Operator(Node):
@@ -65,14 +67,23 @@ class Operator(Node):
     def stop_all(self) -> str:
         """Emergency stop of every bridge in this domain, each as soon as it is found.
 
+        Prints each answer when it comes, and asks again every second where none does.
+
         Raises:
-            UserError: One refused or did not answer, or there is none.
+            UserError: One did not answer, or there is none.
         """
         begin = time.monotonic()
         clients: dict[str, Any] = {}
-        asked: dict[str, Future] = {}
+        asked: dict[str, float] = {}
+        answers: dict[str, str] = {}
+
+        def take(name: str, future: Future) -> None:
+            if name not in answers and (answer := future.result()) is not None:
+                answers[name] = answer.message
+                print(f"{name}: {answer.message}", flush=True)
+
         while (passed := time.monotonic() - begin) < LOOK or (
-            passed < PATIENCE and not all(name in asked and asked[name].done() for name in clients)
+            passed < PATIENCE and not answers.keys() >= asked.keys()
         ):
             for topic, kinds in self.get_topic_names_and_types():
                 name = topic.removesuffix("bridge_status") + "stop"
@@ -80,19 +91,18 @@ class Operator(Node):
                 if is_bridge and name not in clients and self.count_publishers(topic):
                     clients[name] = self.create_client(Trigger, name)
             for name, client in clients.items():
-                if name not in asked and client.service_is_ready():
-                    asked[name] = client.call_async(Trigger.Request())
+                due = name not in answers and passed - asked.get(name, -ASK_AGAIN) >= ASK_AGAIN
+                if due and client.service_is_ready():
+                    asked[name] = passed
+                    client.call_async(Trigger.Request()).add_done_callback(partial(take, name))
             rclpy.spin_once(self, timeout_sec=0.02)
-        said, failed = [], []
-        for name in sorted(clients):
-            answer = asked[name].result() if name in asked and asked[name].done() else None
-            stopped = answer is not None and answer.success
-            (said if stopped else failed).append(
-                f"{name}: {answer.message if answer is not None else 'no answer'}"
-            )
-        if failed or not said:
-            raise UserError("\n".join([*said, *failed]) or "there is no bridge in this domain")
-        return "\n".join(said)
+        for name in sorted(clients.keys() - asked.keys()):
+            print(f"{name}: is not there: that bridge is not started and commands nothing")
+        if silent := sorted(asked.keys() - answers.keys()):
+            raise UserError(f"no answer within {PATIENCE:g} s: {', '.join(silent)}")
+        if not answers:
+            raise UserError("no bridge that commands a robot was found in this domain")
+        return f"{len(answers)} asked to stop, all answered"
 
     def _activate(self, name: str) -> str:
         steps = (

@@ -206,7 +206,9 @@ class Campaign:
                     os.kill(victim, signal.SIGKILL)
                     told = partial(witness.says, reporter, text)
                     self._until(told, f"a warning: {fault}")
-                    flown = len(witness.rows) > rows and not witness.stopped
+                    after = [row for _, row in witness.rows[rows:]]
+                    flown = any(row.source == Transition.POLICY for row in after)
+                    flown = flown and not witness.stopped
                     yield {"fault": fault, "told": witness.reports[reporter][0] - at,
                            "flown": float(flown)}  # fmt: skip
                     self._restarted(node, victim)
