@@ -1,13 +1,16 @@
 """The learner's thread without ROS: what it waits for, asks for, hands out and forgets."""
 
 import math
+import shutil
 import threading
+import time
 from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from deepilc import checkpoint
 from deepilc import config as configuration
 from deepilc.errors import UserError
 from deepilc.intake import Joined
@@ -99,6 +102,42 @@ def test_a_bridge_that_starts_in_real_time_goes_on_after_all_that_has_arrived(
     bench.take()
     bench.thread._pace(bench.stream)
     assert bench.credits[-1].progress.number == 8
+
+
+def test_a_run_in_real_time_goes_on_without_room_on_the_disk_and_waits_for_it_at_its_end(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(learning, "SAVE_AGAIN", 0.05)
+    bench = Bench(tmp_path, jacobian_timeout=0.0)
+    folders = [bench.folder.path / name for name in ("policies", "checkpoints")]
+    for folder in folders:  # a file in its place refuses new files, as a full disk does
+        shutil.rmtree(folder)
+        folder.write_text("")
+    bench.thread.start()
+    bench.thread.open_credits()
+    wait_for(lambda: "policies" in bench.thread.unwritten)  # from the start
+    rows = made(CONFIG.transitions + SYSTEM.horizon)
+    ends = [i for i, row in enumerate(rows) if row.terminated or row.truncated]
+    for row in rows[: next(i for i in ends if i >= CONFIG.transitions - 1) + 1]:
+        bench.thread.transition(row)
+    wait_for(lambda: CONFIG.plan.mode(bench.learner.progress) is None)
+    wait_for(lambda: bench.counters["files not written"] > 3)
+    assert bench.thread.is_alive() and not bench.thread.finished
+    for folder in folders:
+        folder.unlink()
+        folder.mkdir()
+    bench.thread.join(30.0)
+    assert bench.thread.failure is None and bench.thread.finished, bench.thread.unwritten
+    _, metadata = checkpoint.load(bench.folder.checkpoint)
+    assert metadata["progress"]["train_transitions"] >= CONFIG.transitions
+    bench.folder.close()
+
+
+def wait_for(condition, timeout=60.0):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_rows_of_the_checkpoint_are_back_filled_before_fresh_ones(tmp_path):
