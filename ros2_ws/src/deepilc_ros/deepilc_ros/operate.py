@@ -97,7 +97,7 @@ class Operator(Node):
                     client.call_async(Trigger.Request()).add_done_callback(partial(take, name))
             rclpy.spin_once(self, timeout_sec=0.02)
         for name in sorted(clients.keys() - asked.keys()):
-            print(f"{name}: is not there: that bridge is not started and commands nothing")
+            print(f"{name}: no such service yet: that bridge is not started, or just starting")
         if silent := sorted(asked.keys() - answers.keys()):
             raise UserError(f"no answer within {PATIENCE:g} s: {', '.join(silent)}")
         if not answers:
