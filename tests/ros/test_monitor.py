@@ -20,13 +20,13 @@ def test_the_monitor_follows_a_stack_to_its_end_and_leaves_it_alone(
     command = [sys.executable, "-m", "deepilc", "monitor", "--namespace", "here"]
     monitor = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
+        assert monitor.stdout is not None
+        lines = [monitor.stdout.readline()]  # it is there first
         nodes.start("jacobian_server")
         nodes.start("bridge", autostart=True, wait_for_learner=True)
         nodes.start("policy", autostart=True)
         nodes.start("learner", jacobian_timeout=0.0)
         assert nodes.exit_code("learner") == 0, nodes.output("learner")
-        assert monitor.stdout is not None
-        lines = []
         for line in monitor.stdout:  # the bridge goes on saying where it stands
             lines.append(line)
             if line.startswith("finished"):
