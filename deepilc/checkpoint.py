@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CheckpointWarning", "check_system", "load", "previous_path", "save"]
 
+READS = 10  # of a file that somebody replaces all the time
 FORMAT = "deepilc-checkpoint-1"
 
 
@@ -150,6 +151,27 @@ def check_system(path: str | Path, metadata: Mapping[str, Any], system: "System"
 
 
 def _read(path: Path) -> "tuple[dict[str, torch.Tensor], dict[str, Any]]":
+    """The file, read again where a writer has replaced it meanwhile: safetensors opens it twice."""
+    for _ in range(READS):
+        before = _identity(path)
+        try:
+            return _read_once(path)
+        except _DamagedError as error:
+            damage = error
+            if _identity(path) == before:
+                break
+    raise damage
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _read_once(path: Path) -> "tuple[dict[str, torch.Tensor], dict[str, Any]]":
     import safetensors
 
     try:

@@ -262,3 +262,20 @@ def test_killed_at_random_times_it_always_loads(tmp_path, faults):
         count = loaded_count(path)
         assert count > newest
         newest = count
+
+
+def test_a_file_that_is_replaced_while_it_is_read_is_read_again(tmp_path, monkeypatch, recwarn):
+    """safetensors opens it twice, so that header and content may be of two files."""
+    path = tmp_path / "latest.safetensors"
+    save(path, 1)
+    read, reads = checkpoint._read_once, []
+
+    def torn(path):
+        reads.append(path)
+        if len(reads) == 1:
+            save(path, 2)
+            raise checkpoint._DamagedError("checksum differs")
+        return read(path)
+
+    monkeypatch.setattr(checkpoint, "_read_once", torn)
+    assert loaded_count(path) == 2 and len(reads) == 2 and not recwarn
