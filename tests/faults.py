@@ -125,15 +125,15 @@ class Campaign:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._tests: dict[str, list[tuple[str, list[int], int]]] = {}
+        # by test, for each time that it was tried (see RERUNS in the Makefile)
+        self._tests: dict[str, list[list[tuple[str, list[int], int]]]] = {}
         self._failed: set[str] = set()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
             self._failed.add(report.nodeid)
-        for name, value in report.user_properties:
-            if name == "faults":
-                self._tests[report.nodeid] = value
+        if tries := [value for name, value in report.user_properties if name == "faults"]:
+            self._tests[report.nodeid] = tries
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if not self._tests:
@@ -148,8 +148,9 @@ class Campaign:
     def _table(self) -> Iterator[str]:
         """A line per promise and kind of fault."""
         everything = [
-            (kind, promises, count, count * (test not in self._failed))
-            for test, tried in self._tests.items()
+            (kind, promises, count, count * (tried is tries[-1] and test not in self._failed))
+            for test, tries in self._tests.items()
+            for tried in tries
             for kind, promises, count in tried
         ]
         for number, promise in PROMISES.items():
