@@ -119,8 +119,11 @@ class Witness(Node):
         """Whether a node has just reported, and if it is the learner, whether the bridge knows."""
         if node not in self.reports or time.time() - self.reports[node][0] > ALIVE:
             return False
-        values = {value.key: value.value for value in self.reports["bridge"][1].values}
-        return node != "learner" or float(values["learner heard (s ago)"]) < ALIVE
+        if node != "learner":
+            return True
+        bridge = self.reports["bridge"][1].values if "bridge" in self.reports else []
+        heard = [float(value.value) for value in bridge if value.key == "learner heard (s ago)"]
+        return bool(heard) and heard[0] < ALIVE
 
     def _answer(self, observation: Observation) -> None:
         if self.nan_actions:
