@@ -9,13 +9,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mcap.exceptions import McapError
+from mcap.reader import NonSeekingReader, SeekingReader
+from mcap_ros2.decoder import DecoderFactory
 
 from deepilc.bags.numbering import Numbering, peek
 from deepilc.bags.reading import files_of
 from deepilc.bags.recording import Limits, Recording
 from deepilc.bags.transitions import TRANSITION, load
 from deepilc.errors import UserError
-from tests.bags.writing import SYSTEM, all_serialized, definitions, flight, record, serialized
+from tests.bags.writing import (
+    SYSTEM,
+    all_serialized,
+    definitions,
+    endless,
+    flight,
+    record,
+    serialized,
+)
 from tests.conftest import ROOT
 from tests.faults import Faults
 
@@ -197,3 +208,36 @@ def test_bag_files_are_named_as_ros_names_them(tmp_path: Path) -> None:
     bag = record(tmp_path, all_serialized(FLIGHT))
     assert [file.name for file in files_of(bag)] == ["000000.mcap"]
     assert (bag / "000000" / "metadata.yaml").is_file()
+
+
+def test_foxglove_s_reader_finds_all_that_was_recorded(tmp_path: Path) -> None:
+    (file,) = record(tmp_path, all_serialized(FLIGHT)).rglob("*.mcap")
+    with file.open("rb") as stream:
+        reader = SeekingReader(stream, validate_crcs=True, decoder_factories=[DecoderFactory()])
+        summary = reader.get_summary()
+        found = list(reader.iter_decoded_messages(topics=["/transition"]))
+    assert summary is not None and summary.statistics is not None
+    assert summary.statistics.message_count == len(found) == len(FLIGHT)
+    for (schema, channel, message, decoded), sent in zip(found, FLIGHT, strict=True):
+        assert (schema.name, schema.encoding) == (TRANSITION, "ros2msg")
+        assert channel.message_encoding == "cdr" and message.log_time > 0
+        assert decoded.number == sent.number
+        np.testing.assert_array_equal(np.float32(decoded.state), sent.state)
+        np.testing.assert_array_equal(np.float32(decoded.next_state), sent.next_state)
+        assert np.float32(decoded.reward) == sent.reward
+
+
+def test_foxglove_s_reader_finds_what_precedes_the_cut_of_a_cut_file(tmp_path: Path) -> None:
+    rows = [row for row, _ in zip(endless(FLIGHT), range(6_000), strict=False)]
+    (file,) = record(tmp_path, rows).rglob("*.mcap")
+    cut = tmp_path / "cut.mcap"
+    cut.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    numbers = []
+    with cut.open("rb") as stream:
+        reader = NonSeekingReader(stream, decoder_factories=[DecoderFactory()])
+        with pytest.raises(McapError):
+            # in the order of the file: sorting by time would read all of it first
+            for _, _, _, row in reader.iter_decoded_messages(log_time_order=False):
+                numbers.append(row.number)
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > 0.3 * len(rows)
