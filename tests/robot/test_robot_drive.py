@@ -260,6 +260,78 @@ def test_a_reset_that_fails_or_takes_too_long_stops_safely() -> None:
     assert bench.drive.state is State.SAFE_STOP and "within 60 s" in bench.drive.reason
 
 
+def lost(**profile) -> Bench:
+    """Stopped in the air and out of bounds by now."""
+    bench = Bench({**SERVICE, **profile})
+    bench.arm()
+    bench.drive.robot_says(True, "", bench.flight.now)
+    for _ in range(4):
+        bench.period()
+    assert bench.drive.state is State.RUNNING
+    bench.drive.stop(bench.flight.now)
+    bench.period(position=(11.0, 0.0, 0.0))
+    assert "nothing armed: x = 11" in bench.arm()
+    return bench
+
+
+def test_a_stopped_robot_out_of_bounds_goes_back_by_itself_and_waits_to_be_armed() -> None:
+    bench = lost()
+    sent, gone = len(bench.sent), bench.gone
+    assert bench.drive.reset(bench.flight.now).endswith("arm it when it is there")
+    assert bench.gone == gone + 1 and bench.drive.state is State.SAFE_STOP
+    bench.period(position=(8.0, 0.0, 0.0))
+    bench.drive.robot_says(True, "", bench.flight.now)
+    bench.period(position=(5.0, 0.0, 0.0))
+    assert bench.drive.reason == "the robot goes to its start by itself"
+    bench.period()
+    assert bench.drive.reason == "the robot is at its start: arm it"
+    for _ in range(1300):  # longer than a reset may take
+        bench.flight.pass_time(position=(0.0, 0.0, 0.0))
+        bench.drive.tick(bench.flight.now)
+    assert bench.drive.state is State.SAFE_STOP and len(bench.sent) == sent
+    assert bench.arm() == "armed" and bench.drive.state is State.RESETTING
+
+
+def test_a_stopped_robot_that_cannot_go_back_gets_the_safe_action_again() -> None:
+    for fail in ("it says so", "it takes too long", "the operator stops it"):
+        bench = lost()
+        sent = len(bench.sent)
+        bench.drive.reset(bench.flight.now)
+        bench.period(position=(11.0, 0.0, 0.0))
+        assert len(bench.sent) == sent
+        if fail == "it says so":
+            bench.drive.robot_says(False, "motors are hot", bench.flight.now)
+        elif fail == "it takes too long":
+            bench.flight.now += 61.0
+        else:
+            bench.drive.stop(bench.flight.now)
+        bench.period(position=(11.0, 0.0, 0.0))
+        bench.period(position=(11.0, 0.0, 0.0))
+        assert len(bench.sent) > sent + 1, fail
+        np.testing.assert_array_equal(bench.sent[-1], HOVER)
+
+
+def test_a_robot_left_out_of_bounds_by_an_earlier_run_goes_back_before_it_is_armed() -> None:
+    bench = Bench(SERVICE)
+    bench.period(position=(11.0, 0.0, 0.0))
+    assert "nothing armed: x = 11" in bench.arm()
+    bench.drive.reset(bench.flight.now)
+    bench.drive.robot_says(False, "motors are hot", bench.flight.now)
+    assert bench.gone == 1 and bench.drive.reason == "the robot's reset failed: motors are hot"
+    assert bench.drive.reset(bench.flight.now).endswith("arm it when it is there")
+    bench.period()
+    assert bench.gone == 2 and bench.drive.state is State.IDLE and bench.sent == []
+    assert bench.arm() == "armed"
+
+
+def test_a_stopped_robot_without_a_reset_of_its_own_is_not_sent_anywhere() -> None:
+    for profile in (OPERATOR, NODE):
+        bench = Bench(profile)
+        bench.arm()
+        bench.drive.stop(bench.flight.now)
+        assert bench.drive.reset(bench.flight.now) == "nothing to reset: safe_stop"
+
+
 def test_giving_an_episode_up_leads_to_a_reset() -> None:
     bench = Bench().fly()
     assert "once the robot is at a start" in bench.drive.reset(bench.flight.now)

@@ -299,6 +299,7 @@ class BridgeBase(ManagedNode):
         drive = self._drive
         if drive is None:
             return
+        self._log_change(drive)
         self._status_state = (drive.state, drive.reason)
         progress, counters, episode = self._world.progress, drive.counters, self._episode
         message = BridgeStatus(
@@ -330,6 +331,15 @@ class BridgeBase(ManagedNode):
         message.robot = self._robot or message.robot
         message.header.stamp = self.get_clock().now().to_msg()
         self._status.publish(message)
+
+    def _log_change(self, drive: Drive) -> None:
+        """Says in the log what an operator has to act upon."""
+        if self._status_state is None or self._status_state[0] is drive.state:
+            return
+        if drive.state is State.SAFE_STOP:
+            self.get_logger().warning(f"safe stop: {drive.reason}")
+        elif drive.state is State.IDLE:
+            self.get_logger().warning(f"idle: {drive.reason}")
 
     def _health(self) -> Health:
         drive = self._drive

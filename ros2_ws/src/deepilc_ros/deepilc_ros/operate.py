@@ -28,7 +28,8 @@ SERVICES = {
     "arm": "let the robot move, if its state is known and allowed",
     "stop": "emergency stop: the safe action, until it is armed again",
     "pause": "give the episode up and hold the robot by its safe action, until it is armed again",
-    "reset": "the robot is at a start (while resetting); give the episode up (while running)",
+    "reset": "the robot is at a start (while resetting); give the episode up (while running); "
+    "send a robot with a reset of its own back (idle, in a safe stop)",
     "save": "the learner writes a checkpoint now",
 }
 COMMANDS = {

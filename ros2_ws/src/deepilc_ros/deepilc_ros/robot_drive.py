@@ -7,13 +7,15 @@
                   └──arm──► (resetting) ──► ...
 
 Nothing leads out of a safe stop but `arm`, an operator's act. Where the operator brings the robot
-to its start, arming says that it is there.
+to its start, arming says that it is there. Arming is refused out of bounds, so a robot with a reset
+of its own goes back by it when the operator says so (`reset`), and waits there for `arm`.
 
 A robot that has not been commanded yet, or that was brought to its start by itself or by a node, is
 left alone until the policy node has answered: hovering blindly while a learner loads would be worse
 than standing still.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -25,6 +27,7 @@ from deepilc_ros.drive import Answer, Credit, Drive, State
 
 __all__ = ["RobotDrive"]
 
+AT_START = "the robot is at its start: arm it"
 BRING = {
     "operator": "bring the robot to a start, then call the service reset",
     "robot": "the robot goes to its start by itself",
@@ -115,7 +118,13 @@ class RobotDrive(Drive):
         return "paused"
 
     def reset(self, now: float) -> str:
-        """While resetting: the robot is at a start. While running: give the episode up."""
+        """While resetting: the robot is at a start. While running: give the episode up.
+
+        Idle or in a safe stop: a robot with a reset of its own goes to its start by it, and waits.
+        """
+        if self.state in (State.IDLE, State.SAFE_STOP) and self._reset.mode == "robot":
+            self._begin_reset(now, self.state)
+            return f"{self.reason}; arm it when it is there"
         if self.state is State.RESETTING:
             if self._reset.mode == "robot":
                 return "nothing confirmed: the robot goes to its start by itself"
@@ -128,11 +137,13 @@ class RobotDrive(Drive):
 
     def robot_says(self, done: bool, message: str, now: float) -> None:
         """The robot's go-to service has answered."""
-        if self.state is not State.RESETTING or self._reset.mode != "robot":
+        if self._reset.mode != "robot":
             return
         if done:
             self._robot_says_done = True
-        else:
+        elif self.state is State.IDLE:
+            self.reason = f"the robot's reset failed: {message or 'no reason given'}"
+        elif self.state is State.RESETTING or self._going_back:
             self._safe_stop(now, f"the robot's reset failed: {message or 'no reason given'}")
 
     def stand_down(self, reason: str) -> None:
@@ -161,7 +172,7 @@ class RobotDrive(Drive):
             return
         if self.state is State.RUNNING:
             self._step(now)
-        elif self.state is State.RESETTING:
+        elif self.state is State.RESETTING or self._going_back:
             self._wait_for_start(now)
         elif self.state is State.ARMED and not self._paused:
             self._wait_for_policy(now)
@@ -273,11 +284,16 @@ class RobotDrive(Drive):
 
     # --- between episodes -------------------------------------------------------------------
 
-    def _begin_reset(self, now: float) -> None:
+    @property
+    def _going_back(self) -> bool:
+        """Whether the robot resets itself in a safe stop; else it gets the safe action there."""
+        return self.state is State.SAFE_STOP and not self._commanding
+
+    def _begin_reset(self, now: float, state: State = State.RESETTING) -> None:
         self._rearmed(now)
         self._reset_since, self._robot_says_done = now, False
         self._commanding = self._commanding and self._reset.mode == "operator"
-        self._set(State.RESETTING, BRING[self._reset.mode])
+        self._set(state, BRING[self._reset.mode])
         if self._reset.mode == "robot":
             self._go()
 
@@ -298,6 +314,9 @@ class RobotDrive(Drive):
         """The next episode may begin, if the state is known and allowed."""
         if obstacles := self.world.obstacles(now):
             return f"nothing confirmed: {'; '.join(obstacles)}"
+        if self._going_back:
+            self.reason, self._reset_since = AT_START, math.inf  # it may wait there
+            return self.reason
         self._set(State.ARMED, self._waiting())
         return f"episode {self.world.progress.episode} begins"
 
