@@ -17,6 +17,7 @@ __all__ = ["NO_ACTION", "TOOK_OVER", "Authority", "Command", "Request", "faults"
 
 NO_ACTION = "no action before the deadline"
 TOOK_OVER = "operator took over"
+BAD_TAKEOVER = "operator took over without a usable command"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +113,16 @@ class Authority:
         Args:
             now: Steady time (s).
             reading: The robot's state.
-            asked: (m,) what an operator asks for who has taken over; None if nobody has.
+            asked: (m,) what an operator asks for who has taken over, NaN if that cannot be told;
+                None if nobody has.
             request: The policy's answer; None if none came in time.
         """
         requested = self._nothing if request is None else np.asarray(request.action, np.float32)
         if (human := self.human(asked)) is not None:
             self._restart_ramp(human.action)
             return human
+        if asked is not None:
+            return self.safe(now, reading, BAD_TAKEOVER, requested)
         if wrong := faults(reading):
             return self.safe(now, reading, wrong[0], requested)
         state = np.concatenate([reading.state, self.acting])
@@ -162,6 +166,14 @@ class Authority:
         state = None if faults(reading) else reading.state
         action = self._response.action(now - at, last, state)
         return Command(action, self._nothing if requested is None else requested, Source.SAFE, why)
+
+    def constant(self, why: str) -> Command:
+        """The constant safe action, for when nobody says more afterwards."""
+        return Command(self._constant.copy(), self._nothing, Source.SAFE, why)
+
+    def forget(self) -> None:
+        """The last valid action is not held any more."""
+        self._good = None
 
     def _ramped(self, requested: np.ndarray) -> tuple[np.ndarray, str]:
         """The policy's growing share of the action, and what to call it."""

@@ -30,6 +30,13 @@ def check(profile: Profile, system: System) -> None:
     _attitudes(profile, system, where)
     mapped = [a for c in profile.commands.values() for entry in c.action for a in entry.actions]
     _once(mapped, system.action.names, f"{where}: commands", "action")
+    for topic, command in profile.commands.items():
+        fields = [entry.field for entry in command.action]
+        if twice := sorted({field for field in fields if fields.count(field) > 1}):
+            raise UserError(
+                f"{where}: commands of {topic}: two entries write into {', '.join(twice)}, and one "
+                "would erase the other; make one entry, with a scale and offset per action"
+            )
     safe = profile.safe_action.action
     all_named(safe, system.action.names, f"{where}: safe_action.action")
     for i, name in enumerate(system.action.names):

@@ -164,8 +164,10 @@ class RobotInterface:
             elif self._takeover is not None and topic == self._takeover.spec.topic:
                 self._takeover.check(message)
             else:
-                self._write(self.safe_action, self._command(topic), message, 0.0)
-        except FieldError as error:
+                actions = self.system.action
+                for action in (actions.low, actions.high, self.safe_action):
+                    self._write(action, self._command(topic), message, 0.0)
+        except (FieldError, OverflowError, AssertionError) as error:
             raise UserError(f"profile of {self.profile.robot}: {topic}: {error}") from None
 
     def receive(self, topic: str, message: Any, now: float, clock: float = math.nan) -> None:
@@ -191,7 +193,7 @@ class RobotInterface:
             try:
                 self._takeover.receive(message, now)
             except MALFORMED as error:
-                self.counters[f"{topic}: takeover ignored: {error}"] += 1
+                self.counters[f"{topic}: takeover not usable: {error}"] += 1
 
     def source(self, topic: str) -> SourceState:
         """What is known from a topic with states, for those who read many messages at once."""
@@ -238,9 +240,15 @@ class RobotInterface:
     def human(self, now: float) -> np.ndarray | None:
         """(m,) float32 an operator's command if one overrides right now, else None.
 
-        It is not limited to the action bounds: that is the guard's work.
+        It is not limited to the action bounds: that is the guard's work. NaN where an operator
+        overrides, but what is asked for cannot be told.
         """
         return None if self._takeover is None else self._takeover.command(now)
+
+    @property
+    def takeover_fault(self) -> str:
+        """What is wrong with the newest takeover message; empty if nothing is."""
+        return "" if self._takeover is None else self._takeover.fault
 
     def ages(self, now: float) -> np.ndarray:
         """(n,) age (s) of every state; inf where it never came."""

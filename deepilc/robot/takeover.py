@@ -7,7 +7,7 @@ import numpy as np
 
 from deepilc.errors import UserError
 from deepilc.robot.extraction import extractor
-from deepilc.robot.fields import FieldError, getter
+from deepilc.robot.fields import MALFORMED, FieldError, getter
 from deepilc.robot.mapping import Numbers
 from deepilc.robot.profile import ActionTakeover, JoyTakeover
 from sims.system import System
@@ -22,6 +22,9 @@ class TakeoverState:
         spec: What the profile says about it.
         system: Gives the actions.
 
+    Attributes:
+        fault: What is wrong with the newest message; empty if nothing is.
+
     Raises:
         UserError: It names actions that the system lacks, or not all.
     """
@@ -29,6 +32,7 @@ class TakeoverState:
     def __init__(self, spec: JoyTakeover | ActionTakeover, system: System) -> None:
         self.spec = spec
         self._system = system
+        self.fault = ""
         self._command: np.ndarray | None = None
         self._arrived = -math.inf
         names = system.action.names
@@ -72,36 +76,47 @@ class TakeoverState:
         """Takes a message.
 
         Raises:
-            FieldError: It has too few axes, buttons or numbers; it overrides nothing then.
+            FieldError: It has too few axes, buttons or numbers, or one that is not finite. It
+                overrides all the same, by NaN, unless it does not say that the switch is held.
         """
-        self._command = None
-        self._command = self._from_joy(message) if isinstance(self.spec, JoyTakeover) else (
-            self._from_numbers(message)
-        )  # fmt: skip
-        self._arrived = now
-        if self._command is not None and not np.isfinite(self._command).all():
-            self._command = None
-            raise FieldError("a command is not finite")
+        self._command, self._arrived, self.fault = None, now, ""
+        try:
+            if isinstance(self.spec, JoyTakeover):
+                if not self._held(message):
+                    return
+                read = self._from_joy
+            else:
+                read = self._from_numbers
+            self._command = np.full(self._system.action.size, np.nan, np.float32)
+            command = read(message)
+            if not np.isfinite(command).all():
+                raise FieldError("a command is not finite")
+            self._command = command
+        except MALFORMED as error:
+            self.fault = str(error)
+            raise
 
     def command(self, now: float) -> np.ndarray | None:
-        """(m,) the command if one overrides now."""
+        """(m,) the command if one overrides now; NaN where it cannot be told."""
         if self._command is None or not 0.0 <= now - self._arrived <= self.spec.max_age:
             return None
         return self._command.copy()
 
-    def _from_joy(self, message: Any) -> np.ndarray | None:
+    def _held(self, message: Any) -> bool:
+        """Whether the operator holds the switch."""
+        assert isinstance(self.spec, JoyTakeover)
+        switch = self.spec.active
+        if switch.button is not None:
+            return bool(_element(message.buttons, switch.button, "button"))
+        assert switch.axis is not None
+        value = float(_element(message.axes, switch.axis, "axis"))
+        above, below = switch.above, switch.below
+        return (above is not None and value > above) or (below is not None and value < below)
+
+    def _from_joy(self, message: Any) -> np.ndarray:
         spec = self.spec
         assert isinstance(spec, JoyTakeover)
-        switch, axes = spec.active, [float(value) for value in message.axes]
-        if switch.button is not None:
-            held = bool(_element(message.buttons, switch.button, "button"))
-        else:
-            assert switch.axis is not None
-            value = _element(axes, switch.axis, "axis")
-            above, below = switch.above, switch.below
-            held = (above is not None and value > above) or (below is not None and value < below)
-        if not held:
-            return None
+        axes = [float(value) for value in message.axes]
         command = self._neutral.copy()
         for i, name in enumerate(self._system.action.names):
             for axis, gain in spec.gains.get(name, {}).items():

@@ -130,7 +130,9 @@ class RobotWorld:
 
     def obstacles(self, now: float) -> tuple[str, ...]:
         """Why the robot must not be armed; empty if it may."""
-        return self.interface.reading(now).problems
+        wrong = self.interface.takeover_fault
+        takeover = (f"takeover: {wrong}",) if wrong else ()
+        return (*self.interface.reading(now).problems, *takeover)
 
     def arrived(self, now: float) -> bool:
         """Whether the robot is usable and within the bounds that its go-to reset has to reach."""
@@ -162,10 +164,21 @@ class RobotWorld:
     def halt(self, now: float, why: str) -> Command:
         """Gives the episode up and sends the safe action now, without waiting for a tick.
 
-        No operator's override either: this is the emergency stop.
+        No operator's override either: this is the emergency stop. Nor is the last valid action
+        held: it is what is to end.
         """
         self.give_up()
+        self._authority.forget()
         command = self._authority.safe(now, self._read(now), why)
+        self._send(command)
+        return command
+
+    def leave(self, now: float, why: str) -> Command:
+        """Sends the last command before the robot is left to others: the constant safe action."""
+        self.give_up()
+        self._authority.forget()
+        self._read(now)
+        command = self._authority.constant(why)
         self._send(command)
         return command
 

@@ -17,6 +17,7 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Float32, Float64MultiArray, Int16MultiArray
 
+from deepilc.errors import UserError
 from deepilc.robot import profile as profiles
 from deepilc.robot.extraction import extractor
 from deepilc.robot.fields import FieldError, getter, put, put_numbers
@@ -121,6 +122,22 @@ def test_commands_of_other_types() -> None:
         getter("twist.linear.w")(twist)
 
 
+def test_a_command_whose_numbers_do_not_hold_all_actions_is_refused_before_anything_moves() -> None:
+    content = profiles.load("quadrotor_odometry").model_dump()
+    (command,) = content["commands"].values()
+    command["type"] = "std_msgs/msg/Int16MultiArray"
+    for scale, fits in ((1000.0, True), (2000.0, False)):  # 18.3 at most, 14.5 is safe
+        command["action"][0]["scale"] = scale
+        robot = RobotInterface(
+            profiles.Profile.model_validate(content), registry.get("rexquadrotor")
+        )
+        if fits:
+            robot.check("rotor_controller/commands", Int16MultiArray())
+        else:
+            with pytest.raises(UserError, match="rotor_controller/commands: "):
+                robot.check("rotor_controller/commands", Int16MultiArray())
+
+
 def test_stamps_of_commands_are_filled() -> None:
     content = profiles.load("cartpole_joint_states").model_dump()
     (command,) = content["commands"].values()
@@ -157,5 +174,5 @@ def test_whatever_comes_nothing_is_raised_and_nothing_bad_is_taken_for_good() ->
         robot.receive(topic, message, 0.001 * i, rng.choice([0.001 * i, math.nan, 1e9, math.inf]))
         reading, human = robot.reading(0.001 * i), robot.human(0.001 * i)
         assert reading.problems or np.isfinite(reading.state).all()
-        assert human is None or np.isfinite(human).all()
+        assert human is None or np.isfinite(human).all() or np.isnan(human).all()
     assert sum(sum(robot.counters.values()) for robot in robots) > 1000

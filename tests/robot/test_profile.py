@@ -101,6 +101,12 @@ def test_other_mistakes_are_named(tmp_path: Path) -> None:
         tmp_path, change(content("quadrotor_imu"), "bounds.x", [1.0, 0.0])
     )
     assert "no field is mapped to state p1, p2, p3" in refused(tmp_path, imu)
+    halves = content()
+    entries = halves["commands"]["rotor_controller/commands"]["action"]
+    for names, index in ((["rotor1", "rotor2"], [0, 1]), (["rotor3", "rotor4"], [2, 3])):
+        entries.append({**entries[0], "actions": names, "index": index})
+    entries.pop(0)
+    assert "two entries write into data, and one would erase" in refused(tmp_path, halves)
     with pytest.raises(UserError, match="no profile is named 'quadrotor_odometri'; did you mean"):
         profiles.load("quadrotor_odometri")
     with pytest.raises(UserError, match="there is no profile"):

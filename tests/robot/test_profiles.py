@@ -190,7 +190,7 @@ def test_takeover_by_topic_reads_actions_and_ends_with_its_messages() -> None:
     assert robot.human(1.31) is None
     for data in ([12.0], [12.0, 13.0, 14.0, math.nan]):
         robot.receive("pilot/commands", Float64MultiArray(data=data), 2.0)
-        assert robot.human(2.0) is None
+        assert np.isnan(robot.human(2.0)).all()  # it overrides, but nobody knows by what
     assert sum(robot.counters.values()) == 2
 
 
@@ -206,11 +206,16 @@ def test_takeover_by_joystick_while_the_button_is_held() -> None:
     np.testing.assert_allclose(joy(1.0, axes, held), [15.85, 16.15, 16.15, 15.85], rtol=1e-6)
     assert robot.human(1.29) is not None and robot.human(1.31) is None
     assert joy(2.0, axes, [0] * 6) is None
-    assert joy(3.0, [0.0], held) is None  # another device has too few axes
-    assert joy(4.0, [math.nan] * 5, held) is None
+    assert np.isnan(joy(3.0, [0.0], held)).all()  # another device has too few axes
+    assert robot.takeover_fault == "no axis 1: there are 1"
+    assert np.isnan(joy(4.0, [math.nan] * 5, held)).all()
+    assert joy(5.0, axes, [0]) is None  # nobody knows whether the button is held
+    assert robot.takeover_fault == "no button 5: there are 1"
+    assert joy(6.0, axes, [0] * 6) is None and robot.takeover_fault == ""
     assert robot.counters == {
-        "joy: takeover ignored: no axis 1: there are 1": 1,
-        "joy: takeover ignored: a command is not finite": 1,
+        "joy: takeover not usable: no axis 1: there are 1": 1,
+        "joy: takeover not usable: a command is not finite": 1,
+        "joy: takeover not usable: no button 5: there are 1": 1,
     }
 
 

@@ -127,10 +127,14 @@ class BridgeBase(ManagedNode):
     @guarded
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Builds the world and the connections."""
-        self._drive = self._make_drive()
-        self._world = self._drive.world
-        self._summer = EpisodeSummer()
-        self._connect()
+        try:
+            self._drive = self._make_drive()
+            self._world = self._drive.world
+            self._summer = EpisodeSummer()
+            self._connect()
+        except Exception:
+            self._remove()
+            raise
         return TransitionCallbackReturn.SUCCESS
 
     @guarded
@@ -243,6 +247,7 @@ class BridgeBase(ManagedNode):
                 message.policy_version,
                 message.policy_hash,
                 action,
+                message.latency,
             )
             drive.answer(answer, now)
 
@@ -373,8 +378,8 @@ class BridgeBase(ManagedNode):
         request: Trigger.Request,
         response: Trigger.Response,
     ) -> Trigger.Response:
-        response.message = act()
-        assert self._drive is not None
+        active = self._timer is not None  # else nothing ticks, and nothing that is sent goes out
+        response.message = act() if active else "nothing done: the bridge is not active"
         response.success = not response.message.startswith("nothing")
         self.get_logger().info(f"operator: {name}: {response.message}")
         return response

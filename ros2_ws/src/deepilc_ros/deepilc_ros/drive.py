@@ -66,6 +66,7 @@ class Answer:
         policy_version: Version that acted.
         policy_hash: Its hash.
         action: (m,) physical units; may be anything, the guard decides.
+        latency: Seconds that the policy node took, by its own account.
     """
 
     number: int
@@ -74,6 +75,7 @@ class Answer:
     policy_version: int
     policy_hash: str
     action: np.ndarray
+    latency: float = 0.0
 
 
 class Drive(ABC):

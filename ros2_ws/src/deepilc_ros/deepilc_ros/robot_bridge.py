@@ -23,7 +23,7 @@ from deepilc.safety import Backup, BackupSwitch
 from deepilc_msgs.msg import BridgeStatus
 from deepilc_ros import process
 from deepilc_ros.bridge_base import BridgeBase
-from deepilc_ros.drive import Drive, State
+from deepilc_ros.drive import Drive
 from deepilc_ros.message_types import message_type
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import NEWEST, REAL_TIME, subscription_for
@@ -94,6 +94,7 @@ class RobotBridge(BridgeBase):
             publisher = self._publisher(kind, made.topic, NEWEST)
             self._commands.append((made.topic, publisher, kind()))
         self._goto_client = self._goto_publisher = None
+        self._asked = 0
         goto = self._profile.reset.goto
         if goto is not None and goto.service is not None:
             self._goto_client = self.create_client(Trigger, goto.service)
@@ -117,8 +118,8 @@ class RobotBridge(BridgeBase):
 
     def _leave_safe(self, why: str) -> None:
         drive = self._drive
-        if drive is not None and drive.state is not State.IDLE:
-            drive.world.halt(time.monotonic(), why)
+        if isinstance(drive, RobotDrive) and drive.commanding:
+            drive.world.leave(time.monotonic(), why)
 
     # --- the operator -----------------------------------------------------------------------
 
@@ -165,11 +166,16 @@ class RobotBridge(BridgeBase):
         if not client.service_is_ready():
             self._robot_says(False, f"there is no service {client.srv_name}")
             return
-        client.call_async(Trigger.Request()).add_done_callback(self._went)
+        self._asked += 1
+        went = functools.partial(self._went, self._asked)
+        client.call_async(Trigger.Request()).add_done_callback(went)
 
-    def _went(self, future: Future) -> None:
-        answer = future.result()
-        if answer is not None:
+    def _went(self, asked: int, future: Future) -> None:
+        if asked != self._asked:  # of an earlier reset
+            return
+        if (error := future.exception()) is not None:
+            self._robot_says(False, repr(error))
+        elif (answer := future.result()) is not None:
             self._robot_says(answer.success, answer.message)
 
     def _robot_says(self, done: bool, message: str) -> None:

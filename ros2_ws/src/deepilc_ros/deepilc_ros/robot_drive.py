@@ -12,7 +12,8 @@ of its own goes back by it when the operator says so (`reset`), and waits there 
 
 A robot that has not been commanded yet, or that was brought to its start by itself or by a node, is
 left alone until the policy node has answered: hovering blindly while a learner loads would be worse
-than standing still.
+than standing still. Once an operator has taken over, or anything else was sent, it gets commands
+until it is handed over again, and then the safe action comes last.
 """
 
 import math
@@ -28,6 +29,7 @@ from deepilc_ros.drive import Answer, Credit, Drive, State
 __all__ = ["RobotDrive"]
 
 AT_START = "the robot is at its start: arm it"
+TAKEN_OVER = "an operator took over"
 BRING = {
     "operator": "bring the robot to a start, then call the service reset",
     "robot": "the robot goes to its start by itself",
@@ -72,6 +74,7 @@ class RobotDrive(Drive):
         self._silent = 0
         self._reset_since = 0.0
         self._commanding = False  # whether the robot gets its commands from here now
+        self._commanded = False  # whether it got some since it was idle
         self._ready = False  # whether the policy node has shown that it answers
         self._patient = False  # whether it may take its time: only between arming and flying
         self._robot_says_done = False
@@ -97,7 +100,8 @@ class RobotDrive(Drive):
             self._set(State.ARMED, self._waiting())
         else:
             self._begin_reset(now)
-        return "armed"
+        moves = self.state in (State.ARMED, State.RESETTING)
+        return "armed" if moves else f"nothing armed: {self.reason}"
 
     def stop(self, now: float) -> str:
         """Emergency stop: sends the safe action now, and goes on sending it until `arm`."""
@@ -111,7 +115,8 @@ class RobotDrive(Drive):
         """Gives the episode up and holds the robot by its safe action, until `arm`."""
         if self.state not in (State.RUNNING, State.ARMED, State.RESETTING):
             return f"nothing to pause: {self.state.name.lower()}"
-        self._paused = self._commanding = True
+        self._paused = True
+        self._take_charge()
         self.world.halt(now, "paused by the operator")
         self._observation = self._answer = None
         self._set(State.ARMED, "paused by the operator")
@@ -123,7 +128,11 @@ class RobotDrive(Drive):
         Idle or in a safe stop: a robot with a reset of its own goes to its start by it, and waits.
         """
         if self.state in (State.IDLE, State.SAFE_STOP) and self._reset.mode == "robot":
-            self._begin_reset(now, self.state)
+            if self.world.interface.human(now) is not None:
+                return f"nothing reset: {TAKEN_OVER}"
+            self._begin_reset(now, State.SAFE_STOP)
+            if not self._going_back:
+                return f"nothing reset: {self.reason}"
             return f"{self.reason}; arm it when it is there"
         if self.state is State.RESETTING:
             if self._reset.mode == "robot":
@@ -137,20 +146,23 @@ class RobotDrive(Drive):
 
     def robot_says(self, done: bool, message: str, now: float) -> None:
         """The robot's go-to service has answered."""
-        if self._reset.mode != "robot":
+        if self._reset.mode != "robot" or not (self.state is State.RESETTING or self._going_back):
             return
         if done:
             self._robot_says_done = True
-        elif self.state is State.IDLE:
-            self.reason = f"the robot's reset failed: {message or 'no reason given'}"
-        elif self.state is State.RESETTING or self._going_back:
-            self._safe_stop(now, f"the robot's reset failed: {message or 'no reason given'}")
+        else:
+            self._reset_failed(now, f"the robot's reset failed: {message or 'no reason given'}")
+
+    @property
+    def commanding(self) -> bool:
+        """Whether the robot gets its commands from here now."""
+        return self._commanding
 
     def stand_down(self, reason: str) -> None:
         """The node is no longer active: nothing is sent until it is armed again."""
         self._paused = False
         self._observation = self._answer = None
-        self._commanding = False
+        self._commanding = self._commanded = False
         self.world.give_up()
         if self.state is not State.FINISHED:
             self._set(State.IDLE, reason)
@@ -179,7 +191,7 @@ class RobotDrive(Drive):
         elif self._commanding:
             self.world.hold(now, self.reason or self.state.name.lower())
         else:
-            self.world.stand_by(now)
+            self._leave_alone(now)
 
     def _accept(self, answer: Answer, now: float) -> None:
         if self._answer is not None:
@@ -189,6 +201,9 @@ class RobotDrive(Drive):
             self.counters["actions ignored: safe stop"] += 1
             return
         if self.state is State.ARMED:
+            if answer.latency > now - self._sent_at:  # every tick asks, with the same numbers
+                self.counters["actions rejected: to an earlier observation"] += 1
+                return
             if not np.isfinite(answer.action).all():
                 self.counters["actions ignored: not finite while armed"] += 1
                 return
@@ -208,11 +223,12 @@ class RobotDrive(Drive):
 
     def _wait_for_policy(self, now: float) -> None:
         """Asks for the first action of an episode, at every tick until it is answered."""
-        self._commanding = self._commanding or self._ready
+        if self._ready:
+            self._take_charge()
         if self._commanding:
-            self.world.hold(now, self.reason)
+            flown = self.world.hold(now, self.reason).source is Source.HUMAN
         else:
-            self.world.stand_by(now)
+            flown = self._leave_alone(now)
         if not self._begun:
             return
         if self.world.complete:
@@ -220,6 +236,8 @@ class RobotDrive(Drive):
             return
         observation = self.world.begin(now)
         self._silent += self._commanding or observation is None or not self._patient
+        if flown:
+            self._silent = 0
         if self._silent > self.silent_periods:
             why = "; ".join(self.world.obstacles(now)) or "policy node silent"
             self._give_up_waiting(now, f"{why} for {self.silent_periods} periods")
@@ -278,9 +296,26 @@ class RobotDrive(Drive):
 
     def _safe_stop(self, now: float, why: str) -> None:
         self._set(State.SAFE_STOP, why)
-        self._commanding = True
+        self._take_charge()
         self._observation = self._answer = None
         self.world.halt(now, why)
+
+    def _take_charge(self) -> None:
+        """From now on the robot gets a command at every tick."""
+        self._commanding = self._commanded = True
+
+    def _leave_alone(self, now: float) -> bool:
+        """Sends nothing, unless an operator takes over; then the robot is in our hands.
+
+        Returns:
+            Whether one did.
+        """
+        if self.world.stand_by(now) is None:
+            return False
+        self._take_charge()
+        if self.state is State.SAFE_STOP:
+            self.reason = TAKEN_OVER
+        return True
 
     # --- between episodes -------------------------------------------------------------------
 
@@ -291,22 +326,43 @@ class RobotDrive(Drive):
 
     def _begin_reset(self, now: float, state: State = State.RESETTING) -> None:
         self._rearmed(now)
-        self._reset_since, self._robot_says_done = now, False
-        self._commanding = self._commanding and self._reset.mode == "operator"
         self._set(state, BRING[self._reset.mode])
+        if self._reset.mode != "operator":
+            self._let_go(now)
+
+    def _let_go(self, now: float) -> None:
+        """Hands the robot over to who brings it to its start, once no operator flies it."""
+        if self._commanding:
+            if self.world.interface.human(now) is not None:
+                return
+            self.world.leave(now, self.reason)
+            self._commanding = False
+        self._reset_since, self._robot_says_done = now, False
         if self._reset.mode == "robot":
             self._go()
+
+    def _reset_failed(self, now: float, why: str) -> None:
+        """Stops safely; a robot that was never commanded still is not."""
+        if self._commanded:
+            self._safe_stop(now, why)
+        else:
+            self._set(State.IDLE, why)
 
     def _wait_for_start(self, now: float) -> None:
         if self._reset.mode == "operator":
             self.world.hold(now, self.reason)
             return
-        self.world.stand_by(now)
+        if self._commanding:
+            self.world.hold(now, self.reason)
+            self._let_go(now)
+            return
+        if self._leave_alone(now):
+            return
         goto = self._reset.goto
         if goto is None:
             return
         if now - self._reset_since > goto.timeout:
-            self._safe_stop(now, f"the robot did not reach its start within {goto.timeout:g} s")
+            self._reset_failed(now, f"the robot did not reach its start within {goto.timeout:g} s")
         elif (goto.service is None or self._robot_says_done) and self.world.arrived(now):
             self._at_start(now)
 
