@@ -81,6 +81,13 @@ class TrainConfig(BaseModel):
         description="Updates per training transition; exact in lockstep, a maximum in real time.",
     )
     batch_size: int = Field(256, ge=1, le=65_536, description="Rows per update.")
+    learning_starts: int | None = Field(
+        None,
+        ge=1,
+        description="Training transitions before the first update is owed; rows are drawn with "
+        "replacement, so they may be fewer than a batch. Default: as many as a batch has; 50 in "
+        "fine-tuning, where each of them costs and the networks are no longer random.",
+    )
     replay_capacity: int = Field(
         1_000_000, ge=1_000, description="Rows kept; the oldest go first. About 1 kB each."
     )
@@ -181,6 +188,11 @@ class TrainConfig(BaseModel):
         return self
 
     @property
+    def first_rows(self) -> int:
+        """Training transitions before the first update is owed."""
+        return self.batch_size if self.learning_starts is None else self.learning_starts
+
+    @property
     def demonstration_rows(self) -> int:
         """Rows of each batch that come from demonstrations."""
         if self.demonstrations is None:
@@ -262,8 +274,8 @@ def finetuning(preset_name: str | None = None) -> dict[str, Any]:
         preset_name: Preset of the run; its schedule holds, but for the random phase.
     """
     schedule = PRESET_SCHEDULES.get(preset_name or "default")
-    updates = {"updates_per_transition": 2.0} if schedule is None else {}
-    return {**updates, "warmup_transitions": 0}
+    ours = {"updates_per_transition": 2.0, "learning_starts": 50} if schedule is None else {}
+    return {**ours, "warmup_transitions": 0}
 
 
 BURN_IN = 500
