@@ -92,6 +92,15 @@ class Scan:
         except OSError as error:
             self.damage = self.damage or f"cannot be read: {error.strerror}"
 
+    def described(self) -> set[Channel]:
+        """All channels: from the summary of a finished file, which is quick, else by a scan."""
+        with suppress(OSError), self.path.open("rb") as file:
+            self._describe_from_summary(file, lambda channel: False)
+        if not self.channels:
+            for _ in self.blocks(lambda channel: False):
+                pass
+        return set(self.channels.values())
+
     def _file(self, file: BinaryIO, wanted: Callable[[Channel], bool]) -> Iterator[Block]:
         if (magic := file.read(len(MAGIC))) != MAGIC:
             raise _TornError("is empty" if not magic else "is no MCAP file")

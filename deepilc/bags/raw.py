@@ -2,14 +2,18 @@
 
 A period begins with a command where one comes within `SNAP` of the time that is due, else at that
 time, and the state is what `RobotInterface.reading` says at both its ends. Where the state may not
-be acted on (stale, out of bounds, jumping) or was not measured anew, where commands cease, or where
-the action changes within the period, there is no row, and the episode is cut.
+be acted on (stale, out of bounds, jumping) or was not measured a period apart, where commands cease
+or cannot be read, or where the action changes within the period, there is no row, and the episode
+is cut.
+
+Of a system with a delay (`sims.delayed`) the rows are what `RobotWorld` makes of the same flight:
+the state has the action that acts from then on, and the action of a row is the next period's.
 """
 
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ from deepilc.bags.cdr import Layout, decode, layout_of
 from deepilc.bags.columns import messages
 from deepilc.bags.dataset import Dataset, Found, Rows, select
 from deepilc.bags.mcap import Channel
-from deepilc.bags.reading import Source, by_channel, open_all
+from deepilc.bags.reading import Source, by_bag, by_channel
 from deepilc.bags.transitions import Progress
 from deepilc.errors import UserError
 from deepilc.robot.fields import MALFORMED
@@ -28,6 +32,7 @@ from deepilc.robot.inverse import NOT_FINITE, commanded
 from deepilc.robot.profile import Profile
 from deepilc.robot.source import Content
 from deepilc.transition import Mode
+from sims.delayed import DelayedSystem
 from sims.system import System
 
 __all__ = ["load"]
@@ -39,7 +44,9 @@ SAME = 0.01
 SILENCE = 5.0
 """Periods without a command after which the robot counts as not being driven."""
 BACKWARDS = 0.5
-"""Seconds by which recorded times may go back before everything begins anew."""
+"""Periods by which recorded times may go back before everything begins anew."""
+IRREGULAR = 0.3
+"""Part of a period by which the time between two measurements may be off, as on a robot."""
 RUN_GAP = 10
 """Numbers that are left out between two stretches, so that they are no neighbours."""
 
@@ -55,19 +62,21 @@ def load(
     Args:
         bags: Folders or files; the files of one bag follow each other.
         profile: What the topics mean.
-        system: The robot's system.
+        system: The profile's system, or that with a delay.
         progress: Called with the bytes of the files read up to now, and of all.
 
     Raises:
-        UserError: There is no bag, a topic of the profile is in none, or no row is left.
+        UserError: There is no bag, a topic of the profile is in none or in several namespaces, or
+            no row is left.
     """
-    opened = [open_all([bag]) for bag in bags]
+    opened = by_bag(bags)
     total, done = sum(source.size for sources in opened for source in sources), 0
     found = Found.nothing()
     began = time.monotonic()
     sampler = _Sampler(profile, system, found)
     for sources in opened:
         sampler.begin()
+        sampler.choose({channel for source in sources for channel in source.channels()})
         for source in sources:
             sampler.read(source)
             done += source.size
@@ -96,18 +105,11 @@ class _Tick:
     at: float
     reading: Reading
     action: np.ndarray
-    changed: bool = False  # whether the action changed before the period ended
 
-
-@dataclass
-class _Columns:
-    """Rows as they come."""
-
-    number: list[int] = field(default_factory=list)
-    state: list[np.ndarray] = field(default_factory=list)
-    action: list[np.ndarray] = field(default_factory=list)
-    next_state: list[np.ndarray] = field(default_factory=list)
-    dt: list[float] = field(default_factory=list)
+    @property
+    def measured(self) -> float:
+        """Time (s) of the measurement."""
+        return self.at - self.reading.age
 
 
 class _Sampler:
@@ -115,9 +117,11 @@ class _Sampler:
 
     def __init__(self, profile: Profile, system: System, found: Found) -> None:
         self._profile, self._system, self._found = profile, system, found
-        self._columns = _Columns()
+        self._base = system.base if isinstance(system, DelayedSystem) else system
+        self._periods: list[tuple[int, _Tick, _Tick]] = []  # number, begin and end of each row
+        self._interface = RobotInterface(profile, self._base)
         self._layouts: dict[Channel, Layout | None] = {}
-        self._names: dict[str, str | None] = {}
+        self._names: dict[str, str] = {}
         self._seen: set[str] = set()
         self._number = 0
         self._action_scale = np.asarray(system.action.scale, np.float64)
@@ -131,9 +135,10 @@ class _Sampler:
 
     def begin(self) -> None:
         """What comes next follows on nothing."""
-        self._interface = RobotInterface(self._profile, self._system)
+        self._note_counters()
+        self._interface = RobotInterface(self._profile, self._base)
         self._sources = {topic: self._interface.source(topic) for topic in self._profile.sources}
-        self._action = np.full(self._system.action.size, np.nan)
+        self._action = np.full(self._base.action.size, np.nan)
         self._commanded = -math.inf
         self._tick: _Tick | None = None
         self._due_at = math.inf  # when the period ends
@@ -155,24 +160,44 @@ class _Sampler:
         if source.damage is not None:
             self._found.damaged[str(source.path)] = source.damage
 
-    def _topic(self, channel: Channel) -> str | None:
-        """The profile's name of a topic, with or without a namespace before it."""
-        if channel.topic not in self._names:
-            types = {topic: spec.type for topic, spec in self._profile.sources.items()}
-            types |= {topic: spec.type for topic, spec in self._profile.commands.items()}
-            self._names[channel.topic] = next(
-                (
-                    topic
-                    for topic, kind in types.items()
-                    if f"/{channel.topic}".endswith(f"/{topic.lstrip('/')}")
-                    and kind == channel.type
-                ),
-                None,
+    def choose(self, channels: set[Channel]) -> None:
+        """Which topics of a bag are the profile's: those without a namespace, or in the same one.
+
+        A name of the profile that begins with / is meant as it stands.
+
+        Raises:
+            UserError: Several namespaces have them.
+        """
+        types = {topic: spec.type for topic, spec in self._profile.sources.items()}
+        types |= {topic: spec.type for topic, spec in self._profile.commands.items()}
+        spaces: dict[str, dict[str, str]] = {}  # namespace to topic to its name in the profile
+        for channel in channels:
+            name = f"/{channel.topic.lstrip('/')}"
+            for topic, kind in types.items():
+                ending = f"/{topic.lstrip('/')}"
+                space = name.removesuffix(ending)
+                fits = not space if topic.startswith("/") else name.endswith(ending)
+                if fits and kind == channel.type:
+                    spaces.setdefault(space, {})[channel.topic] = topic
+        whole = [space for space, names in spaces.items() if set(names.values()) == set(types)]
+        chosen = [""] if "" in whole else whole or list(spaces)
+        found = [topic for space in chosen for topic in spaces[space].values()]
+        if len(found) != len(set(found)):
+            raise UserError(
+                f"the bags hold the topics of the profile {self._profile.robot!r} in several "
+                f"namespaces: {', '.join(sorted(space or '/' for space in chosen))}; name those of "
+                "one robot in the profile, such as /robot_a/odom"
             )
-        name = self._names[channel.topic]
-        if name is not None:
-            self._seen.add(name)
-        return name
+        self._names = {name: topic for space in chosen for name, topic in spaces[space].items()}
+        self._seen |= set(self._names.values())
+
+    def _topic(self, channel: Channel) -> str | None:
+        """The profile's name of a topic of this bag, None if it has none."""
+        return self._names.get(channel.topic)
+
+    def _note_counters(self) -> None:
+        """Keeps what the interface counted."""
+        self._found.noted.update(self._interface.counters)
 
     def _contents(
         self, channel: Channel, data: list[bytes]
@@ -203,31 +228,30 @@ class _Sampler:
 
     def _commands(self, topic: str, message: Any, count: int) -> list[np.ndarray | str]:
         try:
-            places, numbers = commanded(self._profile.commands[topic], self._system, message)
+            places, numbers = commanded(self._profile.commands[topic], self._base, message)
         except MALFORMED as error:
             return [str(error)] * count
-        actions = np.full((count, self._system.action.size), np.nan)
+        actions = np.full((count, self._base.action.size), np.nan)
         actions[:, places] = numbers.T
         bad = ~np.isfinite(actions[:, places]).all(1)
         return [NOT_FINITE if wrong else a for a, wrong in zip(actions, bad, strict=True)]
 
-    def _message(
-        self, topic: str | None, at: float, content: Content | np.ndarray | str | None
-    ) -> None:
-        assert topic is not None
-        if at < self._now - BACKWARDS:
+    def _message(self, topic: str, at: float, content: Content | np.ndarray | str | None) -> None:
+        if at < self._now - BACKWARDS * self._system.dt:
             self._found.noted["times that jumped back"] += 1
             self.begin()
         at = self._now = max(at, self._now)
-        if content is None:
-            self._found.dropped["message that cannot be decoded"] += 1
-            return
         if at > self._due_at:
             self._pass_time(at)
-        if isinstance(content, Content):
+        if content is None:
+            self._found.dropped["message that cannot be decoded"] += 1
+            if topic in self._profile.commands:
+                self._not_known("command that cannot be decoded")
+        elif isinstance(content, Content):
             self._sources[topic].receive(content, at, math.nan)
         elif isinstance(content, str):
             self._found.dropped[f"{topic}: command ignored: {content}"] += 1
+            self._not_known("command that cannot be used")
         else:
             self._command(content, at)
 
@@ -258,7 +282,14 @@ class _Sampler:
         elif now - tick.at <= SNAP * period:
             tick.action = action  # commands of one period that come on several topics
         elif not (np.abs(action - tick.action) <= SAME * self._action_scale).all():
-            tick.changed = True
+            self._break("action changed within the period")
+            self._start(now)
+
+    def _not_known(self, why: str) -> None:
+        """What acts from now on is not known until every command has been said again."""
+        self._action = np.full_like(self._action, np.nan)
+        if self._tick is not None:
+            self._break(why)
 
     def _start(self, now: float) -> None:
         if not np.isfinite(self._action).all():
@@ -280,21 +311,18 @@ class _Sampler:
         if reading.age >= at - tick.at:  # the next state would be the one before
             self._break("no new measurement within the period")
             return
-        if tick.changed:
-            self._found.dropped["action changed within the period"] += 1
+        number = self._number
+        after = self._begin_period(at, reading)
+        if abs(after.measured - tick.measured - self._system.dt) > IRREGULAR * self._system.dt:
+            self._found.dropped["irregular period between measurements"] += 1
         else:
-            columns = self._columns
-            columns.number.append(self._number)
-            columns.state.append(tick.reading.state)
-            columns.action.append(tick.action)
-            columns.next_state.append(reading.state)
-            columns.dt.append(at - tick.at)
-        self._begin_period(at, reading)
+            self._periods.append((number, tick, after))
 
-    def _begin_period(self, at: float, reading: Reading) -> None:
+    def _begin_period(self, at: float, reading: Reading) -> _Tick:
         self._tick, self._due = _Tick(at, reading, self._action), None
         self._due_at = at + self._system.dt
         self._number += 1
+        return self._tick
 
     def _break(self, reason: str) -> None:
         self._found.dropped[reason] += 1
@@ -305,17 +333,23 @@ class _Sampler:
 
     def rows(self) -> Rows:
         """All rows up to now, with rewards and ends as the system has them."""
-        columns, system = self._columns, self._system
-        count = len(columns.number)
-        empty = Rows.empty(system.state.size, system.action.size)
-        self._found.noted.update(self._interface.counters)
+        periods, system = self._periods, self._system
+        count = len(periods)
+        self._note_counters()
         if not count:
-            return empty
-        state, after = np.stack(columns.state), np.stack(columns.next_state)
-        action = np.stack(columns.action).astype(np.float32)
+            return Rows.empty(system.state.size, system.action.size)
+        state = np.stack([tick.reading.state for _, tick, _ in periods])
+        after = np.stack([end.reading.state for _, _, end in periods])
+        action = np.stack([tick.action for _, tick, _ in periods]).astype(np.float32)
+        if isinstance(system, DelayedSystem):
+            acting, action = (
+                action,
+                np.stack([end.action for _, _, end in periods], dtype=np.float32),
+            )
+            state, after = system.join(state, acting), system.join(after, action)
         whole = np.zeros(count, np.int64)
         no = np.zeros(count, bool)
-        number = np.array(columns.number)
+        number = np.array([number for number, _, _ in periods])
         robot = np.full(count, self._profile.robot.encode())
         return Rows(
             run=whole,
@@ -334,7 +368,7 @@ class _Sampler:
             truncated=no,
             intervention=no,
             excluded=no,
-            dt=np.array(columns.dt, np.float32),
+            dt=np.array([end.at - tick.at for _, tick, end in periods], np.float32),
             robot=robot,
         )
 

@@ -10,11 +10,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepilc.bags.mcap import Block, Channel, Scan
 from deepilc.errors import UserError
 
-__all__ = ["Source", "by_channel", "files_of", "open_all"]
+if TYPE_CHECKING:
+    from rosbags.rosbag2 import Reader
+
+__all__ = ["Source", "by_bag", "by_channel", "files_of", "open_all"]
 
 BLOCK = 4096  # messages at a time, at least
 SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd")
@@ -27,14 +31,34 @@ class Source:
     Attributes:
         path: The file.
         size: Bytes.
+        alone: Whether it is read without the other files of its bag.
         damage: Why it could not be read to its end; None while it could.
         topics: Topic to type; filled by `blocks`.
     """
 
     path: Path
     size: int
+    alone: bool = False
     damage: str | None = None
     topics: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def reads(self) -> Path:
+        """What is read: the file, or the bag whose metadata lists it."""
+        known = self.path.suffix != ".mcap" and (self.path.parent / "metadata.yaml").exists()
+        return self.path.parent if known and not self.alone else self.path
+
+    def channels(self) -> set[Channel]:
+        """All topics; none where the file cannot be read."""
+        if self.path.suffix == ".mcap":
+            return Scan(self.path).described()
+        from rosbags.rosbag2 import Reader
+
+        try:
+            with Reader(self.reads) as reader:
+                return set(_channels(reader).values())
+        except Exception:  # `blocks` says what is wrong
+            return set()
 
     def blocks(self, wanted: Callable[[Channel], bool]) -> Iterator[Block]:
         """Messages of the wanted channels, up to the first damage, many at a time."""
@@ -57,18 +81,9 @@ class Source:
         """Everything else is read by rosbags: sqlite3, and files that are compressed as a whole."""
         from rosbags.rosbag2 import Reader
 
-        beside = self.path.parent if (self.path.parent / "metadata.yaml").exists() else self.path
         try:
-            with Reader(beside) as reader:
-                channels = {
-                    connection.id: Channel(
-                        connection.topic,
-                        connection.msgtype,
-                        "ros2idl" if connection.msgdef.format.name == "IDL" else "ros2msg",
-                        connection.msgdef.data,
-                    )
-                    for connection in reader.connections
-                }
+            with Reader(self.reads) as reader:
+                channels = _channels(reader)
                 self.topics |= {channel.topic: channel.type for channel in channels.values()}
                 chosen = [c for c in reader.connections if wanted(channels[c.id])]
                 messages = reader.messages(connections=chosen) if chosen else iter(())
@@ -82,6 +97,19 @@ class Source:
             self.damage = f"cannot be read to its end: {reason}"
 
 
+def _channels(reader: "Reader") -> dict[int, Channel]:
+    """Channels of a bag that rosbags reads, by connection."""
+    return {
+        connection.id: Channel(
+            connection.topic,
+            connection.msgtype,
+            "ros2idl" if connection.msgdef.format.name == "IDL" else "ros2msg",
+            connection.msgdef.data,
+        )
+        for connection in reader.connections
+    }
+
+
 def by_channel(block: Block) -> list[tuple[Channel, list[int]]]:
     """Each channel of a block, and where its messages are."""
     found: dict[int, tuple[Channel, list[int]]] = {}  # by identity: hashing takes longer
@@ -93,15 +121,32 @@ def by_channel(block: Block) -> list[tuple[Channel, list[int]]]:
 
 
 def open_all(bags: Sequence[str | Path]) -> list[Source]:
-    """The files of all bags, in the order given.
+    """The files of all bags, in the order given, each once.
 
     Raises:
         UserError: A path does not exist, or there is no bag in it.
     """
-    sources = []
+    return [source for sources in by_bag(bags) for source in sources]
+
+
+def by_bag(bags: Sequence[str | Path]) -> list[list[Source]]:
+    """The files of each bag, in the order given; what was given before is left out.
+
+    Raises:
+        UserError: A path does not exist, or there is no bag in it.
+    """
+    opened: list[list[Source]] = []
+    read: set[Path] = set()
     for bag in bags:
-        sources += [Source(path, path.stat().st_size) for path in files_of(Path(bag))]
-    return sources
+        alone = Path(bag).suffix == ".db3"  # the file itself was named, not its bag
+        sources = []
+        for path in files_of(Path(bag)):
+            source = Source(path, path.stat().st_size, alone)
+            if (reads := source.reads.resolve()) not in read:
+                read.add(reads)
+                sources.append(source)
+        opened.append(sources)
+    return opened
 
 
 def files_of(bag: Path) -> list[Path]:

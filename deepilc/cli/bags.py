@@ -53,13 +53,15 @@ def system_of(settings: "TrainConfig") -> "System":
     return registry.get(settings.system)
 
 
-def system_in(profile: str | None) -> str | None:
-    """The system that a profile is of."""
+def system_in(profile: str | None, *, delayed: bool = False) -> str | None:
+    """The system that a profile is of; `delayed`: as its bridge has it, for a policy that flies."""
     if profile is None:
         return None
     from deepilc.robot import profile as profiles
+    from sims.delayed import SUFFIX
 
-    return profiles.load(profile).system
+    loaded = profiles.load(profile)
+    return loaded.system + (SUFFIX if delayed and loaded.delay else "")
 
 
 def load(bags: list[Path], system: "System", profile: str | None) -> "Dataset":

@@ -105,7 +105,13 @@ def replay(
     if not bags:
         raise UserError("give at least one bag, or --resume RUN")
     settings = reading.settings(
-        bags, system or reading.system_in(profile), preset, seed, device, config, set_
+        bags,
+        system or reading.system_in(profile, delayed=True),
+        preset,
+        seed,
+        device,
+        config,
+        set_,
     )
     initial = None if source is None else checkpoint(source)
     dataset = reading.load(bags, reading.system_of(settings), profile)

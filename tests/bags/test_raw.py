@@ -1,16 +1,18 @@
 """Rows from a robot's own topics: those of the flight, and none that did not happen."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import StoragePlugin, Writer
 
 from deepilc.bags.dataset import Dataset
 from deepilc.bags.raw import load
 from deepilc.cli.app import run as command_line
 from deepilc.errors import UserError
 from deepilc.transition import Transition
+from sims import registry
 from tests.bags import raw_bags
 from tests.bags.raw_bags import COMMAND, EARLY, ODOM, PERIOD, events, profile, write
 from tests.bags.writing import SYSTEM, flight
@@ -103,8 +105,134 @@ def test_action_that_changes_within_the_period_gives_no_row(tmp_path: Path) -> N
     happened.insert(2 * 10 + 2, (at, COMMAND, other))
     dataset = load([write(tmp_path / "bag", happened)], profile(), SYSTEM)
     assert_rows(dataset, ROWS[:10] + ROWS[11:20])
-    assert dataset.found.dropped["action changed within the period"] == 1
+    assert dataset.found.dropped["action changed within the period"] == 2  # there and back
     assert dataset.episodes == 2
+
+
+@pytest.mark.parametrize("slip", [0.008, 0.02])
+def test_commands_that_slip_once_cost_a_row_and_not_the_flight(tmp_path: Path, slip: float) -> None:
+    happened = [
+        (at + slip * (i >= 20), topic, message)
+        for i, (at, topic, message) in enumerate(events([ROWS[:20]]))
+    ]
+    dataset = load([write(tmp_path / "bag", happened)], profile(), SYSTEM)
+    assert len(dataset) >= 18 and dataset.episodes == 2
+
+
+@pytest.mark.parametrize("data", [[math.nan] * 4, [12.0]])
+def test_action_after_a_command_that_says_nothing_is_not_made_up(
+    tmp_path: Path, data: list[float]
+) -> None:
+    happened = list(events([ROWS[:20]]))
+    at, topic, _ = happened[2 * 10 + 1]
+    happened[2 * 10 + 1] = at, topic, raw_bags.command(np.array(data))
+    dataset = load([write(tmp_path / "bag", happened)], profile(), SYSTEM)
+    assert_rows(dataset, ROWS[:9] + ROWS[11:20])
+    assert dataset.found.dropped["command that cannot be used"] == 1
+    assert dataset.episodes == 2
+
+
+@pytest.mark.parametrize("back", [0.12, 0.3, 0.45])
+def test_clock_that_jumps_back_a_little_makes_no_row_of_several_periods(
+    tmp_path: Path, back: float
+) -> None:
+    happened = [
+        (at - back * (i >= 20), topic, message)
+        for i, (at, topic, message) in enumerate(events([ROWS[:20]]))
+    ]
+    dataset = load([write(tmp_path / "bag", happened)], profile(), SYSTEM)
+    assert_rows(dataset, ROWS[:9] + ROWS[10:20])
+    assert dataset.found.noted["times that jumped back"] == 1
+
+
+def test_measurements_that_are_no_period_apart_give_no_row(tmp_path: Path) -> None:
+    happened = list(events([ROWS[:20]]))
+    late = 2 * 10  # the odometry of the tenth period comes just before its command, others early
+    happened = [
+        (at - (0.045 if topic == ODOM and i != late else 0.0), topic, message)
+        for i, (at, topic, message) in enumerate(happened)
+    ]
+    happened.sort(key=lambda event: event[0])
+    loose = profile(
+        sources={ODOM: {**profile().model_dump(mode="json")["sources"][ODOM], "max_age": 0.2}}
+    )
+    dataset = load([write(tmp_path / "bag", happened)], loose, SYSTEM)
+    assert dataset.found.dropped["irregular period between measurements"] == 2
+    assert len(dataset) == 18 and dataset.episodes == 2
+
+
+def two_robots(path: Path, spaces: tuple[str, str]) -> Path:
+    """Two flights at once, each in its namespace."""
+    kinds = {ODOM: "nav_msgs/msg/Odometry", COMMAND: "std_msgs/msg/Float64MultiArray"}
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections = {
+            (space, topic): writer.add_connection(
+                f"{space}/{topic}", kind, typestore=raw_bags.STORE
+            )
+            for space in spaces
+            for topic, kind in kinds.items()
+        }
+        both = [(space, e) for space, f in zip(spaces, FLIGHTS, strict=False) for e in events([f])]
+        for space, (at, topic, message) in sorted(both, key=lambda each: each[1][0]):
+            data = bytes(raw_bags.STORE.serialize_cdr(message, kinds[topic]))
+            writer.write(connections[space, topic], round(1e9 * at), data)
+    return path
+
+
+def test_topics_of_two_robots_are_not_mixed(tmp_path: Path) -> None:
+    bag = two_robots(tmp_path / "two", ("/robot_a", "/robot_b"))
+    with pytest.raises(UserError, match="several namespaces: /robot_a, /robot_b"):
+        load([bag], profile(), SYSTEM)
+    content = profile().model_dump(mode="json")
+    named = profile(
+        sources={"/robot_b/odom": content["sources"][ODOM]},
+        commands={"/robot_b/" + COMMAND: content["commands"][COMMAND]},
+    )
+    assert_rows(load([bag], named, SYSTEM), FLIGHTS[1])
+
+
+def test_topics_without_a_namespace_come_before_others_of_that_name(tmp_path: Path) -> None:
+    bag = two_robots(tmp_path / "two", ("", "/gps"))
+    assert_rows(load([bag], profile(), SYSTEM), FLIGHTS[0])
+
+
+def test_rows_of_a_delayed_system_are_those_of_the_bridge(tmp_path: Path) -> None:
+    delayed = registry.get("rexquadrotor+delay1")
+    dataset = load([write(tmp_path / "bag", list(events([ROWS[:20]])))], profile(), delayed)
+    assert len(dataset) == 20 and dataset.episodes == 1
+    plain = load([write(tmp_path / "again", list(events([ROWS[:20]])))], profile(), SYSTEM)
+    acting = plain.rows.action
+    np.testing.assert_array_equal(dataset.rows.state[:, :12], plain.rows.state)
+    np.testing.assert_array_equal(dataset.rows.state[:, 12:], acting)
+    np.testing.assert_array_equal(dataset.rows.action[:-1], acting[1:])
+    np.testing.assert_array_equal(dataset.rows.next_state[:-1], dataset.rows.state[1:])
+    np.testing.assert_array_equal(dataset.rows.reward, plain.rows.reward)
+    predicted = delayed.model("real").step(dataset.rows.state, dataset.rows.action)
+    np.testing.assert_allclose(
+        delayed.align(predicted, dataset.rows.next_state), dataset.rows.next_state, atol=1e-3
+    )
+
+
+def test_files_of_a_split_sqlite3_bag_are_read_once_each(tmp_path: Path) -> None:
+    from deepilc.bags.reading import open_all
+
+    bag = write(tmp_path / "bag", list(events([ROWS[:20]])), plugin=StoragePlugin.SQLITE3)
+    (file,) = bag.glob("*.db3")
+    assert len(open_all([bag, bag])) == 1
+    assert len(load([file, file], profile(), SYSTEM)) == 20
+
+
+def test_what_every_bag_lacks_is_counted(tmp_path: Path) -> None:
+    stamped = profile(
+        sources={ODOM: {**profile().model_dump(mode="json")["sources"][ODOM], "stamp": "header"}}
+    )
+    bags = []
+    for name in ("a", "b"):
+        happened = list(events([ROWS[:10]]))
+        happened[4][2].header.stamp.sec = happened[4][2].header.stamp.nanosec = 0
+        bags.append(write(tmp_path / name, happened))
+    noted = load(bags, stamped, SYSTEM).found.noted
+    assert noted["odom: messages without time stamp"] == 2
 
 
 @pytest.mark.promise(7)
@@ -146,5 +274,7 @@ def test_command_learns_from_raw_topics(tmp_path: Path) -> None:
     small = ["--set", "agent.critic_hidden=16", "--set", "batch_size=16"]
     assert command_line([*arguments, *small]) == 0
     assert "60 rows to learn from in 3 episodes" in (out / "replay.md").read_text()
+    settings = yaml.safe_load((out / "config.yaml").read_text())
+    assert settings["system"] == "rexquadrotor+delay1"  # as the bridge of that robot has it
     other = ["replay", str(bag), "--profile", str(file), "--system", "cartpole", "--check"]
     assert command_line(other) == 2
