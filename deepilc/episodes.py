@@ -65,6 +65,7 @@ class EpisodeSummer:
         """Takes the next transition; returns the episode if it ended."""
         if transition.episode != self._episode:
             self._begin(transition.episode, complete=transition.step == 0)
+        self._complete &= transition.step == self._steps  # none was lost on the way
         self.train_transitions += transition.trains
         self._return += transition.reward
         self._steps += 1

@@ -293,6 +293,15 @@ class RunFolder:
         self.times.truncate(finished)
         self._purge = transitions + 1
 
+    def rewind_updates(self, updates: int) -> None:
+        """The same for a run that learns from bags alone, where only updates count.
+
+        Args:
+            updates: Updates at the checkpoint.
+        """
+        self.metrics.truncate(lambda row: _number(row, "updates") <= updates)
+        self._purge = updates + 1
+
     def discard_if_unused(self) -> None:
         """Remove the folder if it holds nothing but what `create` wrote."""
         self.close()

@@ -180,7 +180,11 @@ def select(rows: Rows, found: Found) -> Dataset:
 
 
 def _in_order(rows: Rows, found: Found) -> Rows:
-    """By run and number; of rows with the same number the last one recorded."""
+    """By run and number, each row once.
+
+    Rows of one number and other content are of different flights: of another run with that name,
+    or of one that was taken up again from a checkpoint. They become runs of their own.
+    """
     if not len(rows):
         return rows
     by_run = np.argsort(rows.run, kind="stable")
@@ -188,17 +192,38 @@ def _in_order(rows: Rows, found: Found) -> Rows:
     late = recorded[1:] < np.maximum.accumulate(recorded)[:-1]
     found.noted["rows recorded out of order"] += int(np.count_nonzero(late))
     rows = rows.take(np.lexsort((np.arange(len(rows)), rows.number, rows.run)))
-    same = (rows.number[1:] == rows.number[:-1]) & (rows.run[1:] == rows.run[:-1])
-    if same.any():
-        equal = np.ones(len(same), bool)
-        for name in ("state", "action", "next_state", "reward"):
-            values = getattr(rows, name).reshape(len(rows), -1)
-            equal &= (values[1:].view(np.uint32) == values[:-1].view(np.uint32)).all(1)
-        found.dropped["recorded twice"] += int(np.count_nonzero(same & equal))
-        reason = "recorded twice with other content: the later one is kept"
-        found.dropped[reason] += int(np.count_nonzero(same & ~equal))
-        rows = rows.take(np.append(~same, True))
-    return rows
+    repeated = _repeated(rows)
+    if not repeated.any():
+        return rows
+    again = np.flatnonzero(np.append(repeated, False) | np.insert(repeated, 0, False))
+    content = np.concatenate(
+        [_words(getattr(rows, name)[again]) for name in ("run", "number", *_CONTENT)], axis=1
+    )
+    _, first = np.unique(content, axis=0, return_index=True)
+    keep = np.ones(len(rows), bool)
+    keep[again] = False
+    keep[again[first]] = True
+    found.dropped["recorded twice"] += len(again) - len(first)
+    rows = rows.take(keep)
+    place = np.arange(len(rows))
+    begins = np.insert(~_repeated(rows), 0, True)
+    nth = place - np.maximum.accumulate(np.where(begins, place, 0))  # of those with its number
+    found.noted["numbers that several flights used"] += int(np.count_nonzero(nth))
+    rows = replace(rows, run=rows.run + nth * (int(rows.run.max()) + 1))
+    return rows.take(np.lexsort((rows.number, rows.run)))
+
+
+_CONTENT = ("state", "action", "next_state", "reward")
+
+
+def _repeated(rows: Rows) -> np.ndarray:
+    """(N - 1,) whether a row has the run and number of the one before."""
+    return (rows.number[1:] == rows.number[:-1]) & (rows.run[1:] == rows.run[:-1])
+
+
+def _words(values: np.ndarray) -> np.ndarray:
+    """(N, k) the bits of N rows."""
+    return np.ascontiguousarray(values.reshape(len(values), -1)).view(np.uint32)
 
 
 def _missing(rows: Rows) -> np.ndarray:
@@ -237,6 +262,7 @@ def _in_episodes(rows: Rows, found: Found) -> Rows:
         & (rows.episode[1:] == rows.episode[:-1])
         & (rows.number[1:] == rows.number[:-1] + 1)
         & (rows.step[1:] == rows.step[:-1] + 1)
+        & (_words(rows.state[1:]) == _words(rows.next_state[:-1])).all(1)  # of the same flight
     )
     ended = rows.terminated | rows.truncated
     begins = np.concatenate(([True], ~follows | ended[:-1]))

@@ -14,7 +14,7 @@ from deepilc.learner import Learner
 from deepilc.run import RunFolder
 from deepilc.train import UPDATES_BETWEEN_METRICS, stop_requested
 
-__all__ = ["BASE", "Result", "check_size", "fill", "learn"]
+__all__ = ["BASE", "Result", "check", "fill", "learn"]
 
 BASE: dict[str, Any] = {
     "warmup_transitions": 0,
@@ -45,12 +45,18 @@ class Result:
     metrics: dict[str, float]
 
 
-def check_size(config: TrainConfig, dataset: Dataset) -> None:
-    """Refuses a dataset that the replay cannot hold.
+def check(config: TrainConfig, dataset: Dataset) -> None:
+    """Refuses a dataset that the replay cannot hold, and what learns as rows come in.
 
     Raises:
         UserError: Says what to set.
     """
+    if config.model.residual or config.model.synthetic_share > 0.0:
+        raise UserError(
+            "model.residual is fitted, and the rollouts of model.synthetic_share are renewed, as "
+            "rows come in; offline none comes, so leave them off: `deepilc identify` corrects the "
+            "nominal model by bags"
+        )
     if len(dataset) > config.replay_capacity:
         raise UserError(
             f"the bags hold {len(dataset)} rows, replay_capacity is {config.replay_capacity}; "
@@ -76,9 +82,10 @@ def fill(
         report: Called after every batch of Jacobians.
 
     Raises:
-        UserError: More rows than the replay holds, or a checkpoint of something else.
+        UserError: More rows than the replay holds, a setting that makes no sense offline, or a
+            checkpoint of something else.
     """
-    check_size(config, dataset)
+    check(config, dataset)
     learner = Learner(config, run.name, lockstep=False)
     if initial is not None:
         learner.start_from(initial)

@@ -263,13 +263,13 @@ def _start(
     initial: Path | None,
     out: Path | None,
 ) -> None:
-    from deepilc.bags.offline import check_size, fill
+    from deepilc.bags.offline import check, fill
     from deepilc.bags.report import write
     from deepilc.device import check_device
     from deepilc.run import RunFolder
 
     check_device(settings.device)
-    check_size(settings, dataset)
+    check(settings, dataset)
     wanted = round(settings.updates_per_transition * len(dataset)) if updates is None else updates
     run = RunFolder.create(
         out,
@@ -309,7 +309,9 @@ def _resume(path: Path) -> None:
             f"{path} did not learn from bags; go on with: deepilc train --resume {path}"
         )
     typer.echo(f"run folder: {run.path}")
-    _learn(Learner.resume(run.checkpoint, lockstep=False), run, int(run.about["updates"]))
+    learner = Learner.resume(run.checkpoint, lockstep=False)
+    run.rewind_updates(learner.updates)
+    _learn(learner, run, int(run.about["updates"]))
 
 
 def _learn(learner: "Learner", run: "RunFolder", updates: int) -> None:

@@ -15,6 +15,7 @@ from deepilc.bags.coverage import coverage, thin
 from deepilc.bags.dataset import Dataset
 from deepilc.bags.transitions import load
 from deepilc.cli.app import run as command
+from deepilc.errors import UserError
 from deepilc.intake import Joined
 from deepilc.learner import Learner
 from deepilc.run import RunFolder
@@ -145,6 +146,35 @@ def test_interrupted_replay_goes_on_bit_equal(dataset: Dataset, tmp_path: Path) 
     offline.learn(again, folder, 300)
     ours, theirs = whole.agent.state_dict(), again.agent.state_dict()
     assert [key for key in ours if not torch.equal(ours[key], theirs[key])] == []
+
+
+def test_replay_that_was_killed_does_not_report_updates_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bag = record(tmp_path, all_serialized(flight()))
+    small = ["--set", "agent.critic_hidden=16", "--set", "batch_size=16"]
+    system = ["--system", "rexquadrotor"]
+    assert command(["replay", str(bag), "--updates", "40", "--out", "run", *system, *small]) == 0
+    metrics = tmp_path / "run" / "metrics.csv"
+    header, *rows = metrics.read_text().splitlines()
+    at = header.split(",").index("updates")
+    later = rows[-1].split(",")
+    later[at] = "60"  # reported before the kill, but after the last checkpoint
+    metrics.write_text("\n".join([header, *rows, ",".join(later)]) + "\n")
+    about = tmp_path / "run" / "run.json"
+    about.write_text(about.read_text().replace('"updates": 40', '"updates": 80'))
+    assert command(["replay", "--resume", "run"]) == 0
+    updates = [int(row.split(",")[at]) for row in metrics.read_text().splitlines()[1:]]
+    assert updates == sorted(set(updates)) and updates[-1] == 80
+
+
+@pytest.mark.parametrize("setting", ["model.residual=true", "model.synthetic_share=0.5"])
+def test_what_learns_as_rows_come_in_is_refused_offline(
+    setting: str, dataset: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match="offline none comes"):
+        offline.fill(settings(setting), RunFolder.create(tmp_path / "run"), dataset)
 
 
 def test_behaviour_weight_keeps_the_policy_near_the_recorded_actions(

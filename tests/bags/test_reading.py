@@ -117,13 +117,23 @@ def test_rows_out_of_order_and_twice_are_put_right_and_counted(
     assert dataset.found.dropped["recorded twice"] == 3
 
 
-def test_of_rows_with_the_same_number_the_later_one_is_kept(tmp_path: Path) -> None:
-    later = replace(FLIGHT[4], reward=float(np.float32(FLIGHT[4].reward + 1.0)))
-    rows = [*FLIGHT[:6], later, *FLIGHT[6:]]
-    dataset = load([record(tmp_path, all_serialized(rows))], SYSTEM)
-    assert_rows(dataset, [*FLIGHT[:4], later, *FLIGHT[5:]])
-    reason = "recorded twice with other content: the later one is kept"
-    assert dataset.found.dropped[reason] == 1
+def test_runs_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    """Every ROS run of `deepilc sim` has the same name; a resumed one uses numbers again."""
+    other = flight(episodes=3, seed=1)[:45]  # ends within an episode
+    bags = []
+    for name, rows in (("a", FLIGHT), ("b", other)):
+        (tmp_path / name).mkdir()
+        bags.append(record(tmp_path / name, all_serialized(rows)))
+    for order in (bags, bags[::-1], [*bags, bags[0]]):
+        dataset = load(order, SYSTEM)
+        assert len(dataset) == len(FLIGHT) + len(other)
+        assert dataset.found.noted["numbers that several flights used"] == len(other)
+        rows = dataset.rows
+        goes_on = rows.episode[1:] == rows.episode[:-1]
+        np.testing.assert_array_equal(rows.state[1:][goes_on], rows.next_state[:-1][goes_on])
+        kept = {row.tobytes() for row in rows.state}
+        assert kept == {np.float32(row.state).tobytes() for row in [*FLIGHT, *other]}
+        assert dataset.episodes <= 7  # four and three, one of them cut
 
 
 @pytest.mark.parametrize("field", ["state", "action_applied", "next_state"])
