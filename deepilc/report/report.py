@@ -24,7 +24,8 @@ EXPLANATION = """\
 - **At once**: runs that were there before their first training transition. In ratios they count
   one evaluation interval, which is more than they needed.
 - **Ratios**: transitions of the baseline over those of the variant, geometric mean over pairs of
-  runs with the same seed, with Student's t on the logarithms. `≥` and `≤`: the ratio is at least or
+  runs with the same seed, with Student's t on the logarithms, and what the gaps between evaluations
+  leave open. `≥` and `≤`: the ratio is at least or
   at most so much, because of censored runs or runs that were there at once; the interval is that of
   the bound. `≈`: runs bound it from both sides, so that it shows nothing.
 - **Over the systems**: geometric means at the thresholds of the pilots, with Student's t over the

@@ -50,11 +50,13 @@ class Crossing:
         transitions: Training transitions at the first evaluation that did, or at the last one.
         censored: Whether it never did.
         interval: Transitions between the first two evaluations.
+        gap: Transitions since the evaluation before: the run got there within them.
     """
 
     transitions: int
     censored: bool
     interval: int = 1
+    gap: int = 0
 
     @property
     def immediate(self) -> bool:
@@ -65,6 +67,11 @@ class Crossing:
     def counted(self) -> int:
         """What a ratio uses: one evaluation interval where the crossing is immediate."""
         return self.transitions or self.interval
+
+    @property
+    def rounding(self) -> float:
+        """Standard deviation of the logarithm, if any moment of the gap is as likely."""
+        return self.gap / (math.sqrt(12.0) * self.counted)
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,8 @@ def crossing(curve: Curve, level: float) -> Crossing:
     interval = int(transitions[1] - transitions[0]) if len(transitions) > 1 else 1
     above = np.flatnonzero(returns >= level)
     at = above[0] if len(above) else -1
-    return Crossing(int(transitions[at]), censored=len(above) == 0, interval=interval)
+    gap = int(transitions[at] - transitions[at - 1]) if len(above) and at > 0 else 0
+    return Crossing(int(transitions[at]), censored=len(above) == 0, interval=interval, gap=gap)
 
 
 # --- transitions to a level -----------------------------------------------------------------
@@ -143,6 +151,9 @@ def median(values: Sequence[float], censored: Sequence[bool]) -> float | None:
 def log_ratio(slow: Sequence[Crossing], fast: Sequence[Crossing]) -> Interval:
     """Geometric mean of slow / fast, paired by seed, with Student's t on the logarithms.
 
+    Seeds share their evaluations, so what these leave open does not average out: it widens the
+    interval by as much as if all runs were off by the same part of their gap.
+
     A censored run counts its budget: at least so much. An immediate crossing counts one evaluation
     interval: at most so much. The mark says what this makes of the ratio.
     """
@@ -150,7 +161,8 @@ def log_ratio(slow: Sequence[Crossing], fast: Sequence[Crossing]) -> Interval:
     logs = np.log([s.counted / f.counted for s, f in pairs])
     lower = any(s.censored or f.immediate for s, f in pairs)
     upper = any(f.censored or s.immediate for s, f in pairs)
-    return _from_logs(logs, _mark(lower, upper))
+    squares = [s.rounding**2 + f.rounding**2 for s, f in zip(slow, fast, strict=True)]
+    return _from_logs(logs, _mark(lower, upper), math.sqrt(np.mean(squares)))
 
 
 def geometric_mean(ratios: Sequence[Interval]) -> Interval:
@@ -160,14 +172,15 @@ def geometric_mean(ratios: Sequence[Interval]) -> Interval:
     return _from_logs(np.log([ratio.value for ratio in ratios]), _mark(lower, upper))
 
 
-def _from_logs(logs: np.ndarray, mark: str) -> Interval:
+def _from_logs(logs: np.ndarray, mark: str, rounding: float = 0.0) -> Interval:
     from scipy import stats
 
     middle = float(logs.mean())
     if len(logs) < 2:
         return Interval(math.exp(middle), mark=mark)
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, len(logs) - 1)
-    half = float(quantile * stats.sem(logs))
+    normal = stats.norm.ppf((1 + CONFIDENCE) / 2)
+    half = math.hypot(quantile * stats.sem(logs), normal * rounding)
     return Interval(math.exp(middle), math.exp(middle - half), math.exp(middle + half), mark)
 
 

@@ -37,7 +37,7 @@ def test_the_threshold_is_nine_tenths_of_the_pilots_mean_gain() -> None:
 
 
 def test_the_first_evaluation_at_the_level_counts_even_if_the_return_falls_again() -> None:
-    assert crossing(curve(0, 60, 100, 20), 100.0) == Crossing(1000, censored=False, interval=500)
+    assert crossing(curve(0, 60, 100, 20), 100.0) == Crossing(1000, False, 500, gap=500)
 
 
 def test_a_run_that_never_reaches_the_level_is_censored_at_its_end() -> None:
@@ -80,6 +80,15 @@ def test_ratios_are_paired_by_seed_and_averaged_geometrically() -> None:
     half = 4.30265 * math.log(2) / math.sqrt(3)
     assert ratio.low == pytest.approx(4.0 * math.exp(-half), rel=1e-4)
     assert ratio.high == pytest.approx(4.0 * math.exp(half), rel=1e-4)
+
+
+def test_ratio_is_no_more_certain_than_the_evaluations_are_close() -> None:
+    slow = [crossing(curve(0, 60, 100), 100.0) for _ in range(3)]  # within (500, 1000], all of them
+    fast = [crossing(curve(0, 100, 100), 100.0) for _ in range(3)]  # within (0, 500]
+    ratio = log_ratio(slow, fast)
+    assert ratio.value == pytest.approx(2.0)
+    half = 1.959964 * math.sqrt(0.5**2 / 12 + 1.0**2 / 12)
+    assert (ratio.low, ratio.high) == pytest.approx((2 * math.exp(-half), 2 * math.exp(half)))
 
 
 def test_one_pair_gives_a_ratio_without_an_interval() -> None:
