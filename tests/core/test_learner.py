@@ -1,0 +1,74 @@
+"""When updates are owed, and that they do not depend on when they are made."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from deepilc import config as configuration
+from deepilc.config import TrainConfig
+from deepilc.errors import UserError
+from deepilc.intake import Joined
+from deepilc.learner import Learner
+from deepilc.world import SimulatedWorld
+
+SMALL: dict[str, Any] = {
+    "system": "cartpole",
+    "warmup_transitions": 0,
+    "batch_size": 32,
+    "updates_per_transition": 2.0,
+    "evaluation_episodes": 0,
+    "replay_capacity": 1000,
+    "agent": {"critic_hidden": 16, "actor_hidden": 16},
+}
+
+
+def small(**changes: Any) -> TrainConfig:
+    return configuration.resolve({**SMALL, **changes})
+
+
+def transitions(config: TrainConfig, count: int) -> list[Joined]:
+    world = SimulatedWorld(config.system, config.parameters, config.plan)
+    model = world.system.model(config.nominal_parameters)
+    rng = np.random.default_rng(0)
+    joined = []
+    for _ in range(count):
+        assert world.observe() is not None
+        t = world.apply(rng.uniform(world.system.action.low, world.system.action.high))
+        joined.append(Joined(t, model.linearize(t.state, t.action_applied, t.next_state)))
+    return joined
+
+
+@pytest.mark.parametrize(("starts", "first"), [(None, 32), (5, 5), (50, 50)])
+def test_updates_are_owed_from_the_first_rows_on(starts: int | None, first: int) -> None:
+    config = small(learning_starts=starts)
+    learner = Learner(config, "run")
+    owed = []
+    for row in transitions(config, 60):
+        learner.add(row)
+        owed.append(learner.updates_due)
+    assert owed[first - 1] == 0
+    assert owed[first:] == [2 * n for n in range(1, 61 - first)]
+
+
+def test_few_rows_make_the_same_updates_whenever_these_are_made() -> None:
+    config = small(learning_starts=5)
+    prompt, late = Learner(config, "run"), Learner(config, "run")
+    for row in transitions(config, 40):
+        prompt.add(row)
+        late.add(row)
+        while prompt.updates_due > 0:
+            prompt.update()
+    while late.updates_due > 0:
+        late.update()
+    assert prompt.updates == late.updates == 70
+    ours, theirs = prompt.agent.state_dict(), late.agent.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_fine_tuning_begins_early_but_for_the_published_schedule() -> None:
+    assert configuration.finetuning()["learning_starts"] == 50
+    assert "learning_starts" not in configuration.finetuning("published")
+    with pytest.raises(UserError, match="learning_starts"):
+        small(learning_starts=0)
