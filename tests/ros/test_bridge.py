@@ -243,6 +243,9 @@ def test_lifecycle_and_arming_are_the_operators(nodes: Any, probe: Any) -> None:
     observations = probe.listen(Observation, "observation", NEWEST)
     statuses = probe.listen(BridgeStatus, "bridge_status", LATCHED)
     assert change(Change.TRANSITION_CONFIGURE)
+    for name in ("arm", "reset", "pause", "stop"):  # nothing would come of it
+        answer = probe.call(Trigger, name)
+        assert not answer.success and "is not active" in answer.message
     assert change(Change.TRANSITION_ACTIVATE)
     assert state() == LifecycleState.PRIMARY_STATE_ACTIVE
     probe.until(lambda: statuses and statuses[-1].state == BridgeStatus.IDLE, "idle")
@@ -254,6 +257,7 @@ def test_lifecycle_and_arming_are_the_operators(nodes: Any, probe: Any) -> None:
     silent_from = len(observations)
     probe.spin(0.3)
     assert len(observations) == silent_from
+    assert not probe.call(Trigger, "arm").success
     assert change(Change.TRANSITION_CLEANUP)
     assert change(Change.TRANSITION_CONFIGURE)  # and once more
     assert change(Change.TRANSITION_ACTIVATE)
