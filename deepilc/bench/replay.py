@@ -128,9 +128,10 @@ def _raw_bag(folder: Path, profile: Profile, system: System, count: int) -> Path
                 write_source(profile, source, system, state + 1e-3 * part, at, message)
                 data = store.serialized(message, source.type)
                 writer.write(topics[odometry], round(1e9 * at), data)
-            asked = make(spec.type, layout=layout, data=hover + rng.uniform(-1.0, 1.0, len(hover)))
-            at = 1.0 + system.dt * k + 1e-3
-            writer.write(topics[command], round(1e9 * at), store.serialized(asked, spec.type))
+                if part == 0:
+                    action = hover + rng.uniform(-1.0, 1.0, len(hover))
+                    asked = store.serialized(make(spec.type, layout=layout, data=action), spec.type)
+                    writer.write(topics[command], round(1e9 * (at + 1e-3)), asked)
     return path
 
 
