@@ -22,6 +22,8 @@ def adopt(store: Store, folder: Path) -> int:
     What was said per run (settings, seconds) stays; revision, packages and machine are those of the
     whole experiment, which is all that its files know.
 
+    A run that was begun here goes on instead: its networks and the kept curve would be of two runs.
+
     Args:
         store: Receives the runs, and the experiment if it has none of that name.
         folder: Holds `curves.csv` and `experiment.json`.
@@ -53,7 +55,8 @@ def adopt(store: Store, folder: Path) -> int:
     store.prepare()
     taken = 0
     for cell in cells:
-        if (store.root / "cells" / f"{cell['name']}.csv").exists():
+        begun = store.root / "runs" / cell["name"] / "run.json"
+        if begun.exists() or (store.root / "cells" / f"{cell['name']}.csv").exists():
             continue
         about = {"settings": cell["settings"], "seconds": cell["seconds"], **shared}
         store.put(

@@ -93,6 +93,7 @@ def run_missing(
                             progress.finished(cell)
                             finished()
                         else:
+                            store.forget(cell)
                             running[name] = cell, executor.start(cell, lock)
             progress.update([cell for cell, _ in running.values()])
             time.sleep(POLL)

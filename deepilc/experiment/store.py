@@ -132,6 +132,10 @@ class Store:
         """Whether what it starts from is there."""
         return cell.initial is None or self.complete(cell.initial)
 
+    def forget(self, cell: Cell) -> None:
+        """A run that is made again is not finished any more, though its old curve was kept."""
+        self.curve(cell).unlink(missing_ok=True)
+
     def done_share(self, cell: Cell) -> float:
         """How much of a run under way is done, 0..1."""
         rows = read_rows(self.run(cell) / "episodes.csv")

@@ -67,8 +67,6 @@ def test_few_rows_make_the_same_updates_whenever_these_are_made() -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_fine_tuning_begins_early_but_for_the_published_schedule() -> None:
-    assert configuration.finetuning()["learning_starts"] == 50
-    assert "learning_starts" not in configuration.finetuning("published")
+def test_learning_that_starts_with_nothing_is_refused() -> None:
     with pytest.raises(UserError, match="learning_starts"):
         small(learning_starts=0)

@@ -78,3 +78,13 @@ def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_tod
         (budget,) = {cell["budget"] for cell in content["cells"] if cell["system"] == system}
         names = {cell.name for cell in cells_of("scratch", Request([system], budget=budget))}
         assert {name for name in kept if name.startswith(f"{system}-")} <= names
+
+
+def test_a_run_that_was_begun_here_goes_on_here(tmp_path: Path) -> None:
+    folder = kept(tmp_path / "there")
+    here = Store(tmp_path / "here")
+    here.prepare()
+    here.run(VG).mkdir(parents=True)
+    (here.run(VG) / "run.json").write_text("{}")
+    assert adopt(here, folder) == 1
+    assert not here.finished(VG)

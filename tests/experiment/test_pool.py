@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pytest
@@ -14,7 +15,9 @@ import pytest
 from deepilc.evaluate import evaluate
 from deepilc.experiment.cell import Cell
 from deepilc.experiment.join import join
+from deepilc.experiment.progress import ExperimentProgress
 from deepilc.experiment.run import run
+from deepilc.experiment.schedule import run_missing
 from deepilc.experiment.store import Store
 from deepilc.policy import Policy
 from deepilc.table import read_rows
@@ -170,6 +173,46 @@ def test_pre_training_whose_networks_are_gone_runs_again_for_those_that_need_it(
     assert store.missing([PRE, FINE]) == [PRE, FINE]
     finish(store, FINE)
     assert store.missing([PRE, FINE]) == []
+
+
+class Slowly:
+    """Where cells take a while, and leave networks long before their end."""
+
+    slots = 2
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.log = store, []
+
+    def start(self, cell: Cell, lock: IO[bytes]) -> "Slowly.Job":
+        self.log.append(f"{cell.stage} begins")
+        self.store.best(cell).parent.mkdir(parents=True)
+        self.store.best(cell).touch()
+        return self.Job(self, cell)
+
+    def stop(self) -> None:
+        """Nothing runs."""
+
+    class Job:
+        def __init__(self, place: "Slowly", cell: Cell) -> None:
+            self.place, self.cell, self.asked = place, cell, 0
+
+        def outcome(self) -> str | None:
+            self.asked += 1
+            if self.asked < 5:
+                return None
+            finish(self.place.store, self.cell)
+            self.place.log.append(f"{self.cell.stage} ends")
+            return ""
+
+
+def test_who_starts_from_a_run_that_is_made_again_waits_until_it_is_done(tmp_path: Path) -> None:
+    """Its old curve is there at first, and its networks long before its end."""
+    store = Store(tmp_path)
+    finish(store, PRE)
+    place = Slowly(store)
+    with ExperimentProgress(store, CELLS) as progress:
+        assert run_missing(store, CELLS, place, progress) == {}
+    assert place.log == ["pretrain begins", "pretrain ends", "finetune begins", "finetune ends"]
 
 
 def test_joining_keeps_earlier_runs_but_none_of_the_same_line_with_other_settings(
