@@ -85,8 +85,8 @@ class TrainConfig(BaseModel):
         None,
         ge=1,
         description="Training transitions before the first update is owed; rows are drawn with "
-        "replacement, so they may be fewer than a batch. Default: as many as a batch has. Fewer "
-        "learn sooner, and forget more: the critics fit what few rows there are.",
+        "replacement, so they may be fewer than a batch. Default: as many as a batch has; 50 in "
+        "fine-tuning, with one update per transition: with more the critics fit too few rows.",
     )
     replay_capacity: int = Field(
         1_000_000, ge=1_000, description="Rows kept; the oldest go first. About 1 kB each."
@@ -274,8 +274,8 @@ def finetuning(preset_name: str | None = None) -> dict[str, Any]:
         preset_name: Preset of the run; its schedule holds, but for the random phase.
     """
     schedule = PRESET_SCHEDULES.get(preset_name or "default")
-    updates = {"updates_per_transition": 2.0} if schedule is None else {}
-    return {**updates, "warmup_transitions": 0}
+    ours = {"updates_per_transition": 1.0, "learning_starts": 50} if schedule is None else {}
+    return {**ours, "warmup_transitions": 0}
 
 
 BURN_IN = 500

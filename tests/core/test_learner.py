@@ -67,6 +67,12 @@ def test_few_rows_make_the_same_updates_whenever_these_are_made() -> None:
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_fine_tuning_begins_early_and_gently_but_for_the_published_schedule() -> None:
+    ours = configuration.finetuning()
+    assert (ours["learning_starts"], ours["updates_per_transition"]) == (50, 1.0)
+    assert configuration.finetuning("published") == {"warmup_transitions": 0}
+
+
 def test_learning_that_starts_with_nothing_is_refused() -> None:
     with pytest.raises(UserError, match="learning_starts"):
         small(learning_starts=0)
