@@ -5,6 +5,7 @@ and a gap ends the episode: the row before it is marked truncated, so that no va
 passes over it.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
@@ -223,7 +224,8 @@ def _repeated(rows: Rows) -> np.ndarray:
 
 def _words(values: np.ndarray) -> np.ndarray:
     """(N, k) the bits of N rows."""
-    return np.ascontiguousarray(values.reshape(len(values), -1)).view(np.uint32)
+    rows = values.reshape(len(values), math.prod(values.shape[1:]))
+    return np.ascontiguousarray(rows).view(np.uint32)
 
 
 def _missing(rows: Rows) -> np.ndarray:

@@ -117,6 +117,12 @@ def test_rows_out_of_order_and_twice_are_put_right_and_counted(
     assert dataset.found.dropped["recorded twice"] == 3
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_few_rows_are_read(tmp_path: Path, count: int) -> None:
+    dataset = load([record(tmp_path, all_serialized(FLIGHT[:count]))], SYSTEM)
+    assert_rows(dataset, FLIGHT[:count])
+
+
 def test_runs_of_one_name_are_kept_apart(tmp_path: Path) -> None:
     """Every ROS run of `deepilc sim` has the same name; a resumed one uses numbers again."""
     other = flight(episodes=3, seed=1)[:45]  # ends within an episode
