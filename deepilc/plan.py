@@ -25,7 +25,7 @@ class Progress:
         step: Step of the next transition within it; 0 means that the episode starts with a reset.
         train_transitions: Transitions learned from so far (warm-up included).
         evaluation_episodes: Finished evaluation episodes.
-        mode: Mode of the episode under way; only meaningful if `step` > 0.
+        mode: Mode of the last transition; only meaningful if `step` > 0.
         state: (n,) last measured state of the episode under way, None if `step` is 0. A simulator
             continues from it; a robot cannot and begins the next episode.
         action: (m,) action applied in the period before, None if `step` is 0.
@@ -68,7 +68,8 @@ class Plan:
     Attributes:
         seed: Seed of start states and action noise.
         train_transitions: Transitions to learn from; the run ends once they are made.
-        warmup_transitions: The first of them act uniformly at random within the action bounds.
+        warmup_transitions: The first of them act uniformly at random within the action bounds: to
+            the end of the episode with the last of them, unless that episode has had as many.
         evaluation_episodes: Episodes per evaluation; 0 never evaluates.
         evaluation_interval: Training transitions between evaluations; 0 evaluates only at the ends.
         evaluate_first: Evaluate before the first training transition (the zero-shot return).
@@ -99,9 +100,14 @@ class Plan:
         return due
 
     def mode(self, progress: Progress) -> Mode | None:
-        """Mode of the episode with the next transition; None when the run is complete."""
+        """Mode of the next transition; None when the run is complete.
+
+        It changes with the episodes, but for one that is longer than the whole warm-up: its rest
+        is training, else a system with episodes of 1000 steps would act at random for all of them.
+        """
         if progress.step > 0:
-            return progress.mode
+            warmed_up = progress.mode is Mode.WARMUP and progress.step >= self.warmup_transitions
+            return Mode.TRAIN if warmed_up else progress.mode
         due = self.evaluations_due(progress.train_transitions) * self.evaluation_episodes
         if progress.evaluation_episodes < due:
             return Mode.EVAL

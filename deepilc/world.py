@@ -61,17 +61,17 @@ class SimulatedWorld:
             policy_version: Version that must answer; 0 means the newest.
         """
         progress = self.progress
+        self._mode = mode = self.plan.mode(progress)
+        if mode is None:
+            return None
         if self._begun != progress.episode:
-            self._mode = self.plan.mode(progress)
-            if self._mode is None:
-                return None
-            self._begin(progress, self._mode)
-        assert self._mode is not None and self._state is not None
+            self._begin(progress, mode)
+        assert self._state is not None
         return Observation(
             progress.number,
             progress.episode,
             progress.step,
-            self._mode,
+            mode,
             policy_version,
             self._state,
         )

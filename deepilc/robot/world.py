@@ -42,7 +42,6 @@ class _Sample:
     """A state that waits for the end of its period."""
 
     state: np.ndarray  # (n + m,)
-    mode: Mode
     tick: float  # steady time (s)
     measured: float  # steady time (s) of the measurement
     problem: str
@@ -205,12 +204,12 @@ class RobotWorld:
         Returns:
             The first observation; None while the state is not usable, or if the plan is complete.
         """
-        reading, mode = self._reading, self.plan.mode(self.progress)
+        reading = self._reading
         assert reading is not None, "hold() before begin()"
         self._open = None
-        if mode is None or reading.problems:
+        if self.complete or reading.problems:
             return None
-        self._open = self._sample(now, reading, mode)
+        self._open = self._sample(now, reading)
         self._authority.episode_begins()
         return self.observation()
 
@@ -221,7 +220,7 @@ class RobotWorld:
         sample, progress = self._open, self.progress
         assert sample is not None, "begin() before observation()"
         return Observation(
-            progress.number, progress.episode, progress.step, sample.mode, 0, sample.state
+            progress.number, progress.episode, progress.step, self._mode, 0, sample.state
         )
 
     def step(self, now: float, request: Request | None) -> Transition:
@@ -236,7 +235,7 @@ class RobotWorld:
         reading = self._read(now)
         command = self._authority.decide(now, reading, self.interface.human(now), request)
         sent = self._send(command)
-        after = self._sample(now, reading, before.mode)
+        after = self._sample(now, reading)
         reward, terminated = 0.0, False
         if not before.problem and not after.problem:
             outcome = before.state, command.action, after.state, self._task
@@ -250,7 +249,7 @@ class RobotWorld:
             number=progress.number,
             episode=progress.episode,
             step=progress.step,
-            mode=before.mode,
+            mode=self._mode,
             state=before.state,
             action_requested=command.requested,
             action_applied=command.action,
@@ -278,12 +277,19 @@ class RobotWorld:
         self._reading = self.interface.reading(now)
         return self._reading
 
-    def _sample(self, now: float, reading: Reading, mode: Mode) -> _Sample:
+    @property
+    def _mode(self) -> Mode:
+        """Mode of the transition under way."""
+        mode = self.plan.mode(self.progress)
+        assert mode is not None, "begin() gave no observation"
+        return mode
+
+    def _sample(self, now: float, reading: Reading) -> _Sample:
         """The state (s, action that acts from now on)."""
         problems = faults(reading)
         age = reading.age if np.isfinite(reading.age) else 0.0
         state = self.system.join(reading.state, self._authority.acting)
-        return _Sample(state, mode, now, now - age, problems[0] if problems else "")
+        return _Sample(state, now, now - age, problems[0] if problems else "")
 
     def _send(self, command: Command) -> float:
         sent = self._actuate(command.action)

@@ -46,6 +46,15 @@ def test_an_interval_that_divides_the_budget_does_not_evaluate_twice_at_the_end(
     assert "".join(mode.name[0] for mode in run_plan(plan, 10)) == "ETTETTE"
 
 
+def test_an_episode_longer_than_the_warm_up_acts_at_random_only_that_long() -> None:
+    plan = Plan(seed=0, train_transitions=20, warmup_transitions=4)
+    progress, modes = Progress(), []
+    for step in range(20):
+        modes.append(plan.mode(progress))
+        progress = progress.after(transition(progress, modes[-1], ends=step == 9))
+    assert modes == [Mode.WARMUP] * 4 + [Mode.TRAIN] * 16
+
+
 def test_no_evaluation_episodes_means_no_evaluation() -> None:
     plan = Plan(seed=0, train_transitions=20, evaluation_interval=5)
     assert run_plan(plan, 10) == [Mode.TRAIN, Mode.TRAIN]

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 SETTINGS = {
     "transitions": 400,
-    "warmup_transitions": 100,
+    "warmup_transitions": 30,  # ends within the first training episode
     "evaluation_episodes": 1,
     "evaluation_interval": 200,
     # fits and rollouts too follow the numbers of transitions
