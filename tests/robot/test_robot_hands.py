@@ -71,6 +71,33 @@ def test_a_reset_that_fails_or_takes_too_long_stops_safely() -> None:
         assert ("motors are hot" if fail == "it says so" else "within 60 s") in bench.drive.reason
 
 
+def test_a_reset_that_took_too_long_says_what_is_missing() -> None:
+    bench = Bench(SERVICE)
+    bench.arm()
+    bench.flight.now += 61.0
+    bench.drive.tick(bench.flight.now)
+    assert "within 60 s: go_home has not answered; odom: " in bench.drive.reason
+    bench = Bench(SERVICE)
+    bench.arm()
+    bench.drive.robot_says(True, "", bench.flight.now)
+    bench.flight.now += 61.0
+    bench.flight.joy(thrust=float("nan"))
+    bench.period()
+    assert "go_home" not in bench.drive.reason and "takeover: " in bench.drive.reason
+
+
+def test_a_paused_robot_goes_back_by_itself_and_waits_to_be_armed() -> None:
+    bench = flying()
+    assert bench.drive.pause(bench.flight.now) == "paused"
+    assert bench.drive.reset(bench.flight.now).endswith("arm it when it is there")
+    bench.drive.robot_says(True, "", bench.flight.now)
+    sent = len(bench.sent)
+    for _ in range(3):
+        bench.period()
+    assert bench.drive.reason == "the robot is at its start: arm it" and len(bench.sent) == sent
+    assert bench.arm() == "armed"
+
+
 def test_arming_says_if_the_reset_fails_at_once() -> None:
     bench = Bench(SERVICE)
     bench.drive._go = lambda: bench.drive.robot_says(False, "no service", bench.flight.now)

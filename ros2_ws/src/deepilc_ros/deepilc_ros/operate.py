@@ -4,6 +4,7 @@ ros2 run deepilc_ros operate arm      (or .venv/lib/deepilc_ros/operate arm)
 """
 
 import argparse
+import os
 import sys
 import time
 from functools import partial
@@ -29,7 +30,7 @@ SERVICES = {
     "stop": "emergency stop: the safe action, until it is armed again",
     "pause": "give the episode up and hold the robot by its safe action, until it is armed again",
     "reset": "the robot is at a start (while resetting); give the episode up (while running); "
-    "send a robot with a reset of its own back (idle, in a safe stop)",
+    "send a robot with a reset of its own back (idle, paused, in a safe stop)",
     "save": "the learner writes a checkpoint now",
 }
 COMMANDS = {
@@ -81,7 +82,7 @@ class Operator(Node):
         def take(name: str, future: Future) -> None:
             if name not in answers and (answer := future.result()) is not None:
                 answers[name] = answer.message
-                print(f"{name}: {answer.message}", flush=True)
+                _say(f"{name}: {answer.message}")
 
         while (passed := time.monotonic() - begin) < LOOK or (
             passed < PATIENCE and not answers.keys() >= asked.keys()
@@ -98,7 +99,7 @@ class Operator(Node):
                     client.call_async(Trigger.Request()).add_done_callback(partial(take, name))
             rclpy.spin_once(self, timeout_sec=0.02)
         for name in sorted(clients.keys() - asked.keys()):
-            print(f"{name}: no such service yet: that bridge is not started, or just starting")
+            _say(f"{name}: no such service yet: that bridge is not started, or just starting")
         if silent := sorted(asked.keys() - answers.keys()):
             raise UserError(f"no answer within {PATIENCE:g} s: {', '.join(silent)}")
         if not answers:
@@ -158,6 +159,14 @@ class Operator(Node):
             self.destroy_client(client)
 
 
+def _say(text: str) -> None:
+    """Prints. A reader that has gone (`operate stop --all | head -1`) must not end a stop midway."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(
@@ -177,7 +186,7 @@ def main() -> int:
     rclpy.init()
     node = Operator()
     try:
-        print(node.stop_all() if arguments.all else node.run(command), flush=True)
+        _say(node.stop_all() if arguments.all else node.run(command))
         return 0
     except UserError as error:
         return report(error)

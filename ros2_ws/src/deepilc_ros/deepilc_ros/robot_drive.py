@@ -125,11 +125,14 @@ class RobotDrive(Drive):
     def reset(self, now: float) -> str:
         """While resetting: the robot is at a start. While running: give the episode up.
 
-        Idle or in a safe stop: a robot with a reset of its own goes to its start by it, and waits.
+        Idle, paused or in a safe stop: a robot with a reset of its own goes to its start by it, and
+        waits.
         """
-        if self.state in (State.IDLE, State.SAFE_STOP) and self._reset.mode == "robot":
+        resting = self.state in (State.IDLE, State.SAFE_STOP) or self._paused
+        if resting and self._reset.mode == "robot":
             if self.world.interface.human(now) is not None:
                 return f"nothing reset: {TAKEN_OVER}"
+            self._paused = False  # from now on it waits for `arm` as after a safe stop
             self._begin_reset(now, State.SAFE_STOP)
             if not self._going_back:
                 return f"nothing reset: {self.reason}"
@@ -362,7 +365,13 @@ class RobotDrive(Drive):
         if goto is None:
             return
         if now - self._reset_since > goto.timeout:
-            self._reset_failed(now, f"the robot did not reach its start within {goto.timeout:g} s")
+            silent = goto.service is not None and not self._robot_says_done
+            missing = [f"{goto.service} has not answered"] if silent else []
+            why = "; ".join([*missing, *self.world.obstacles(now)])
+            self._reset_failed(
+                now,
+                f"the robot did not reach its start within {goto.timeout:g} s{why and f': {why}'}",
+            )
         elif (goto.service is None or self._robot_says_done) and self.world.arrived(now):
             self._at_start(now)
 
