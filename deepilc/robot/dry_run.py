@@ -37,6 +37,7 @@ class DryRun:
         self._console = console or report.console()
         self._graph: Sequence[str] = ()
         self._looked = self._shown = now
+        self._notes: list[str] = []
         self._live: Live | None = None
         if self._console.is_terminal:
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
@@ -50,6 +51,11 @@ class DryRun:
     def usable(self) -> bool:
         """Whether the robot may be armed with this profile: after `conclude`."""
         return self._verdict.usable and not self._graph
+
+    def note(self, text: str) -> None:
+        """Keeps what the operator should know, but what is no reason against arming."""
+        if text not in self._notes:
+            self._notes.append(text)
 
     def look(self, now: float, graph: Callable[[], Sequence[str]]) -> None:
         """Takes a reading.
@@ -80,6 +86,8 @@ class DryRun:
         for count, problem in sorted(verdict.seen.values(), reverse=True)[:5]:
             often = f"in {count} of {verdict.readings} readings"
             self._console.print(f"{often}, such as: {problem}")
+        for note in self._notes:
+            self._console.print(f"note: {note}")
         if self.usable:
             self._console.print("usable: everything comes, in time and within bounds")
         else:

@@ -245,10 +245,9 @@ class RobotInterface:
         """
         return None if self._takeover is None else self._takeover.command(now)
 
-    @property
-    def takeover_fault(self) -> str:
-        """What is wrong with the newest takeover message; empty if nothing is."""
-        return "" if self._takeover is None else self._takeover.fault
+    def takeover_fault(self, now: float) -> str:
+        """What is wrong with the takeover's newest message, or its absence; empty if nothing is."""
+        return "" if self._takeover is None else self._takeover.fault(now)
 
     def ages(self, now: float) -> np.ndarray:
         """(n,) age (s) of every state; inf where it never came."""

@@ -162,7 +162,9 @@ class JoyTakeover(Entry):
     deadzone: float = Field(0.05, ge=0.0, lt=1.0, description="Axis values below it count as 0.")
     max_age: Seconds = Field(
         0.3,
-        description="Seconds after which a message overrides no more (autorepeat of joy_node: on).",
+        description="Seconds without a message after which a switch that was held counts as a lost "
+        "link: the safe action, then a safe stop, until a message says that it is released. "
+        "joy_node must repeat its messages (its autorepeat_rate, on by default).",
     )
 
 

@@ -22,9 +22,6 @@ class TakeoverState:
         spec: What the profile says about it.
         system: Gives the actions.
 
-    Attributes:
-        fault: What is wrong with the newest message; empty if nothing is.
-
     Raises:
         UserError: It names actions that the system lacks, or not all.
     """
@@ -32,7 +29,7 @@ class TakeoverState:
     def __init__(self, spec: JoyTakeover | ActionTakeover, system: System) -> None:
         self.spec = spec
         self._system = system
-        self.fault = ""
+        self._fault = ""
         self._command: np.ndarray | None = None
         self._arrived = -math.inf
         names = system.action.names
@@ -79,7 +76,7 @@ class TakeoverState:
             FieldError: It has too few axes, buttons or numbers, or one that is not finite. It
                 overrides all the same, by NaN, unless it does not say that the switch is held.
         """
-        self._command, self._arrived, self.fault = None, now, ""
+        self._command, self._arrived, self._fault = None, now, ""
         try:
             if isinstance(self.spec, JoyTakeover):
                 if not self._held(message):
@@ -93,14 +90,32 @@ class TakeoverState:
                 raise FieldError("a command is not finite")
             self._command = command
         except MALFORMED as error:
-            self.fault = str(error)
+            self._fault = str(error)
             raise
 
     def command(self, now: float) -> np.ndarray | None:
-        """(m,) the command if one overrides now; NaN where it cannot be told."""
-        if self._command is None or not 0.0 <= now - self._arrived <= self.spec.max_age:
+        """(m,) the command if one overrides now; NaN where it cannot be told.
+
+        A joystick that falls silent while its switch is held has lost its link, most likely while
+        the operator saves the robot: it is not given back before a message says "released".
+        """
+        if self._command is None or now < self._arrived:
             return None
-        return self._command.copy()
+        if now - self._arrived <= self.spec.max_age:
+            return self._command.copy()
+        return np.full_like(self._command, np.nan) if self._lost(now) else None
+
+    def fault(self, now: float) -> str:
+        """What is wrong with the newest message, or its absence; empty if nothing is."""
+        if self._lost(now):
+            silent = now - self._arrived
+            return f"no message for {silent:.1f} s while the switch was held: the link is lost"
+        return self._fault
+
+    def _lost(self, now: float) -> bool:
+        """Whether a joystick fell silent while its switch was held."""
+        held = isinstance(self.spec, JoyTakeover) and self._command is not None
+        return held and now - self._arrived > self.spec.max_age
 
     def _held(self, message: Any) -> bool:
         """Whether the operator holds the switch."""

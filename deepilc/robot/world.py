@@ -129,7 +129,7 @@ class RobotWorld:
 
     def obstacles(self, now: float) -> tuple[str, ...]:
         """Why the robot must not be armed; empty if it may."""
-        wrong = self.interface.takeover_fault
+        wrong = self.interface.takeover_fault(now)
         takeover = (f"takeover: {wrong}",) if wrong else ()
         return (*self.interface.reading(now).problems, *takeover)
 

@@ -204,19 +204,29 @@ def test_takeover_by_joystick_while_the_button_is_held() -> None:
 
     # full thrust is 3 above neutral; half roll to the left takes from the left; 0.02 is no input
     np.testing.assert_allclose(joy(1.0, axes, held), [15.85, 16.15, 16.15, 15.85], rtol=1e-6)
-    assert robot.human(1.29) is not None and robot.human(1.31) is None
+    assert np.isfinite(robot.human(1.29)).all() and robot.takeover_fault(1.29) == ""
     assert joy(2.0, axes, [0] * 6) is None
     assert np.isnan(joy(3.0, [0.0], held)).all()  # another device has too few axes
-    assert robot.takeover_fault == "no axis 1: there are 1"
+    assert robot.takeover_fault(3.0) == "no axis 1: there are 1"
     assert np.isnan(joy(4.0, [math.nan] * 5, held)).all()
     assert joy(5.0, axes, [0]) is None  # nobody knows whether the button is held
-    assert robot.takeover_fault == "no button 5: there are 1"
-    assert joy(6.0, axes, [0] * 6) is None and robot.takeover_fault == ""
+    assert robot.takeover_fault(5.0) == "no button 5: there are 1"
+    assert joy(6.0, axes, [0] * 6) is None and robot.takeover_fault(9.0) == ""
     assert robot.counters == {
         "joy: takeover not usable: no axis 1: there are 1": 1,
         "joy: takeover not usable: a command is not finite": 1,
         "joy: takeover not usable: no button 5: there are 1": 1,
     }
+
+
+def test_a_joystick_that_falls_silent_while_held_does_not_give_the_robot_back() -> None:
+    robot = shipped("quadrotor_odometry")
+    robot.receive("joy", Joy(axes=[0.0] * 5, buttons=[0, 0, 0, 0, 0, 1]), 1.0)
+    for now in (1.31, 60.0):
+        assert np.isnan(robot.human(now)).all()
+        assert "while the switch was held: the link is lost" in robot.takeover_fault(now)
+    robot.receive("joy", Joy(axes=[0.0] * 5, buttons=[0] * 6), 61.0)
+    assert robot.human(90.0) is None and robot.takeover_fault(90.0) == ""
 
 
 def test_takeover_by_a_switch_of_a_radio() -> None:

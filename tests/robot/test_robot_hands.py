@@ -183,11 +183,36 @@ def test_who_takes_over_a_robot_that_is_left_alone_leaves_it_with_the_safe_actio
         bench.flight.joy(thrust=1.0)
         bench.period(answer=False)
     assert bench.sent[-1][0] > HOVER[0] and bench.drive.state is not State.IDLE
-    for _ in range(8):  # the stick lets go, and its last message grows old
+    bench.flight.joy(held=False)
+    for _ in range(8):
         bench.period(answer=False)
     np.testing.assert_array_equal(bench.sent[-1], HOVER)
     assert where != "safe stop" or bench.drive.reason == "an operator took over"
     assert where != "resetting" or bench.gone == 2  # and it is sent to its start again
+
+
+@pytest.mark.parametrize("where", ["running", "resetting", "armed", "safe stop"])
+def test_a_takeover_whose_link_is_lost_stops_safely_and_is_not_given_to_the_policy(where) -> None:
+    bench = flying()
+    if where == "resetting":
+        bench.drive.reset(bench.flight.now)
+    elif where == "armed":
+        bench.drive.state = State.ARMED
+    elif where == "safe stop":
+        bench.drive.stop(bench.flight.now)
+    made = len(bench.transitions)
+    for _ in range(3):
+        bench.flight.joy(thrust=1.0)
+        bench.period()
+    for _ in range(16):  # 0.3 s of the last command, then nobody knows what the operator wants
+        bench.period()
+    np.testing.assert_array_equal(bench.sent[-1], HOVER)
+    assert bench.drive.state is State.SAFE_STOP
+    assert not any(row.source is Source.POLICY for row in bench.transitions[made:])
+    assert "link is lost" in bench.arm() and bench.drive.state is State.SAFE_STOP
+    bench.flight.joy(held=False)
+    bench.period(position=(0.0, 0.0, 0.0))
+    assert bench.arm() == "armed"
 
 
 def test_an_operator_who_flies_is_not_sent_away_at_the_end_of_an_episode() -> None:

@@ -59,6 +59,7 @@ class Nodes:
         self.folder = folder
         self.namespace = namespace
         self.parameters: dict[str, Any] = {}
+        self.remappings: dict[str, str] = {}
         self.modules = dict(MODULES)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -71,6 +72,8 @@ class Nodes:
         arguments = ["--params-file", str(file), "-r", f"__node:={name}"]
         if self.namespace:
             arguments += ["-r", f"__ns:=/{self.namespace}"]
+        for old, new in self.remappings.items():
+            arguments += ["-r", f"{old}:={new}"]
         runner = os.getpid()
 
         def die_with_runner() -> None:

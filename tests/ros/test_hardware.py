@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("nav_msgs", reason="needs the messages of ROS 2")
 
+from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from sensor_msgs.msg import Joy
@@ -21,7 +22,7 @@ from deepilc import checkpoint
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Transition
 from deepilc_ros.qos import LATCHED
 from tests.faults import Faults
-from tests.ros.rehearsal import SILENT, Rehearsal, operate
+from tests.ros.rehearsal import SILENT, Rehearsal, operate, patient_profile
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -154,16 +155,42 @@ def test_a_robot_whose_sensor_fails_is_not_armed_and_a_flying_one_stops(
     assert rehearsal.status[-1].excluded >= SILENT
 
 
-def test_a_second_commander_keeps_the_bridge_from_arming(rehearsal: Rehearsal) -> None:
-    probe = rehearsal.probe
+@pytest.mark.parametrize("remapped", [False, True])
+def test_a_second_commander_state_source_or_operator_keeps_the_bridge_from_arming(
+    nodes: Any, probe: Any, tmp_path: Path, remapped: bool
+) -> None:
+    names = {"rotor_controller/commands": "/drone/motors", "odom": "/drone/odom", "joy": "/stick"}
+    if remapped:
+        nodes.remappings = names
+    profile = patient_profile(tmp_path)
+    nodes.modules["bridge"] = "robot_bridge"
+    nodes.start("fake_robot", profile=profile, rate=100.0)
+    nodes.parameters = {"system": "rexquadrotor+delay1", "pacing": "real_time", "run": "r"}
+    nodes.start("policy")
+    nodes.start("bridge", profile=profile)
+    status = probe.listen(BridgeStatus, "bridge_status", LATCHED)
     assert operate("start")[0] == 0
-    probe.publisher(Float64MultiArray, "rotor_controller/commands", readers=2)
+    made = []
 
-    def refused() -> bool:
-        return "other node(s) publish commands" in probe.call(Trigger, "arm").message
+    def says(*words: str) -> bool:
+        probe.until(lambda: status, "the bridge")
+        answer = probe.call(Trigger, "arm").message
+        return any(word in answer for word in words)
 
-    probe.until(refused, "the refusal")
-    assert rehearsal.status[-1].state == BridgeStatus.IDLE
+    alone = "armed; nobody publishes joy, so nobody can take over"
+    probe.until(lambda: says(alone), "arming without an operator")
+    assert operate("stop")[0] == 0
+    for kind, topic, words in (
+        (Joy, "joy", "2 nodes publish joy"),
+        (Odometry, "odom", "nodes publish odom; which is the robot?"),
+        (Float64MultiArray, "rotor_controller/commands", "other node(s) publish commands"),
+    ):
+        topic = names[topic] if remapped else topic
+        made += [probe.node.create_publisher(kind, topic, 10) for _ in range(1 + (kind is Joy))]
+        probe.until(lambda words=words: says(words), words)
+        for publisher in made:
+            probe.node.destroy_publisher(publisher)
+        made.clear()
 
 
 def test_a_learner_that_is_done_stays_where_a_robot_needs_its_bridge(

@@ -129,19 +129,31 @@ class RobotBridge(BridgeBase):
     def _arm(self) -> str:
         """Arms, unless the robot's topics say that two would command it, or that it is not there.
 
-        A second publisher of states is another robot, or a rehearsal that was left running.
+        A second publisher of states is another robot, or a rehearsal that was left running; one of
+        takeovers would let go of the switch that the other holds.
         """
         assert self._drive is not None
         for topic, publisher, _ in self._commands:
-            others = self.count_publishers(topic) - 1
+            others = self._count_publishing(topic) - 1
             if others > 0:
                 return f"nothing armed: {others} other node(s) publish commands on {topic}"
             if publisher.get_subscription_count() == 0:
                 return f"nothing armed: nobody listens to {topic}"
         for topic in self._profile.sources:
-            if (count := self.count_publishers(topic)) > 1:
+            if (count := self._count_publishing(topic)) > 1:
                 return f"nothing armed: {count} nodes publish {topic}; which is the robot?"
-        return self._drive.arm(time.monotonic())
+        takeover = self._profile.takeover
+        operators = 0 if takeover is None else self._count_publishing(takeover.topic)
+        if takeover is not None and operators > 1:
+            return f"nothing armed: {operators} nodes publish {takeover.topic}; which is yours?"
+        answer = self._drive.arm(time.monotonic())
+        if answer == "armed" and takeover is not None and not operators:
+            return f"armed; nobody publishes {takeover.topic}, so nobody can take over"
+        return answer
+
+    def _count_publishing(self, topic: str) -> int:
+        """How many publish a topic of the profile, wherever the stack remaps it to."""
+        return self.count_publishers(self.resolve_topic_name(topic))
 
     # --- the robot --------------------------------------------------------------------------
 

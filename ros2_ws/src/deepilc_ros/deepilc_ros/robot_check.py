@@ -96,14 +96,16 @@ class RobotCheckNode(Node):
                     f"but the profile says {subscription.type}"
                 )
             publishers = self.count_publishers(self.resolve_topic_name(topic))
-            if not publishers and not is_takeover:
+            if not publishers and is_takeover:
+                self._run.note(f"{topic}: nobody publishes it, so nobody can take over")
+            elif not publishers:
                 same = sorted(name for name, kinds in types.items() if subscription.type in kinds)
                 places = [name for name in same if self.count_publishers(name)]
                 found.append(
                     f"{topic}: nobody publishes it; {subscription.type} is published on "
                     f"{', '.join(places) or 'no topic'}"
                 )
-            if publishers > 1 and not is_takeover:
+            if publishers > 1:
                 found.append(f"{topic}: {publishers} publishers, whose messages mix")
         found += [
             f"{publication.topic}: nobody listens to commands"

@@ -357,7 +357,10 @@ class RobotDrive(Drive):
             return
         if self._commanding:
             self.world.hold(now, self.reason)
-            self._let_go(now)
+            if fault := self.world.interface.takeover_fault(now):
+                self._safe_stop(now, f"takeover: {fault}")
+            else:
+                self._let_go(now)
             return
         if self._leave_alone(now):
             return
