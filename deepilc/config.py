@@ -282,6 +282,20 @@ BURN_IN = 500
 """Updates for which an imported policy acts unchanged: its critics are new."""
 
 
+def starting_from(config: TrainConfig, initial: Path | None) -> TrainConfig:
+    """The settings of a run that starts from a file: new critics get a burn-in, unless one is set.
+
+    Args:
+        config: Settings.
+        initial: Run folder or checkpoint, which have critics; a policy, which has none; or None.
+    """
+    if config.agent.burn_in is not None:
+        return config
+    alone = initial is not None and initial.suffix != ".safetensors" and not initial.is_dir()
+    agent = config.agent.model_copy(update={"burn_in": BURN_IN if alone else 0})
+    return config.model_copy(update={"agent": agent})
+
+
 def resolve(values: dict[str, Any]) -> TrainConfig:
     """Validates settings given as nested dictionaries (see `load`)."""
     values = dict(values)

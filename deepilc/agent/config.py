@@ -85,12 +85,13 @@ class AgentConfig(BaseModel):
         description="Share of the actor that moves into the policy that acts, at each update. "
         "1 acts with the actor itself; smaller averages over its last steps, which is steadier.",
     )
-    burn_in: int = Field(
-        0,
+    burn_in: int | None = Field(
+        None,
         ge=0,
         le=1_000_000,
         description="Updates at the beginning in which only the critics learn, while the policy "
-        "that the run starts from acts unchanged: fresh critics would spoil it.",
+        "that the run starts from acts unchanged: fresh critics would spoil it. Default: 500 where "
+        "a run starts from a policy without critics, else 0.",
     )
     critic_learning_rate: float = Field(
         1e-3, gt=0.0, le=1.0, description="Adam step size of the critics."

@@ -144,7 +144,7 @@ class SAC:
 
         self._critic_step(batch, next_rows, record)
         self._target_flat.lerp_(self._critic_flat, self.config.polyak)
-        if self.updates >= self.config.burn_in:
+        if self.updates >= (self.config.burn_in or 0):
             self._actor_step(rows_now, record)
             self._policy_flat.lerp_(self._actor_flat, self.config.policy_polyak)
         self.updates += 1

@@ -104,6 +104,7 @@ def _stack(nodes: Sequence[str]) -> Stack:
             "train.evaluation_episodes=0",
             "nodes.bridge.parameters.wait_for_learner=false",
             "nodes.learner.remappings.policy=unheard",  # the hovering one flies on
+            "nodes.learner.parameters.initial=random",
         ],
     )
     return stack.model_copy(update={"nodes": {name: stack.nodes[name] for name in nodes}})

@@ -337,4 +337,7 @@ def _learn(learner: "Learner", run: "RunFolder", updates: int) -> None:
         section = training(result.updates, result.seconds, result.metrics, weight)
         write_atomic(report, about + section)
     typer.echo(f"{result.updates} updates; report: {report}")
-    typer.echo(f"policy: {run.policy}; go on online with: deepilc finetune --from {run.path}")
+    typer.echo(
+        f"policy: {run.policy}; go on with: deepilc finetune --from {run.path} (in simulation), or "
+        f"deepilc up STACK --set nodes.learner.parameters.initial={run.path} (over ROS 2)"
+    )

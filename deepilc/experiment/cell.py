@@ -21,7 +21,7 @@ FOLDER = paths.CONFIG / "experiments"
 
 NEUTRAL: Mapping[str, Any] = MappingProxyType(
     {
-        "agent.burn_in": 0,
+        "agent.burn_in": None,
         "agent.layer_norm": False,
         "agent.behaviour_weight": 0.0,
         "demonstrations": None,

@@ -16,7 +16,7 @@ from deepilc.initial import onnx_policy, rsl_rl, stable_baselines
 from deepilc.initial.imitation import Imitation, imitate
 from deepilc.initial.teacher import teacher
 from deepilc.policy_export import PolicyWeights
-from deepilc.run import write_atomic
+from deepilc.run import RunFolder, write_atomic
 
 if TYPE_CHECKING:
     from deepilc.agent.sac import SAC
@@ -74,7 +74,7 @@ def start(agent: "SAC", config: "TrainConfig", system: "System", path: str | Pat
         agent: Fresh; its critics stay as they are unless the file is a checkpoint.
         config: Settings.
         system: The system.
-        path: Checkpoint (.safetensors), or one of `POLICY_FILES`.
+        path: Run folder, checkpoint (.safetensors), or one of `POLICY_FILES`.
 
     Returns:
         What was taken over, and how well.
@@ -84,6 +84,8 @@ def start(agent: "SAC", config: "TrainConfig", system: "System", path: str | Pat
             The agent is then as it was.
     """
     path = Path(path).expanduser()
+    if path.is_dir():
+        path = RunFolder.resume(path).networks
     source = str(path.resolve())
     if path.suffix == ".safetensors":
         tensors, metadata = checkpoint.load(path, system)

@@ -100,7 +100,7 @@ def test_a_setting_that_came_later_is_ignored_at_its_neutral_value_only(
 @pytest.mark.parametrize(
     ("setting", "neutral", "other"),
     [
-        ("agent.burn_in", 0, 10),
+        ("agent.burn_in", None, 10),
         ("demonstrations", None, "runs/x"),
         ("demonstration_share", 0.5, 0.25),
     ],

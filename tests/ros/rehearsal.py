@@ -66,7 +66,7 @@ class Rehearsal:
         nodes.start("bridge", **self.bridge)
         nodes.start("policy")
         nodes.start("jacobian_server")
-        nodes.start("learner", jacobian_timeout=0.5, policy_period=0.3, stay=True)
+        nodes.start("learner", jacobian_timeout=0.5, policy_period=0.3, stay=True, initial="random")
 
     def state(self, wanted: int, what: str) -> None:
         self.probe.until(lambda: self.status and self.status[-1].state == wanted, what)

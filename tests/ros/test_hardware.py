@@ -205,7 +205,7 @@ def test_a_learner_that_is_done_stays_where_a_robot_needs_its_bridge(
     nodes.start("jacobian_server")
     nodes.start("bridge", autostart=True, auto_rearm=True, real_time_factor=5.0)
     nodes.start("policy", autostart=True)
-    nodes.start("learner", jacobian_timeout=1.0, policy_period=0.2, stay=True)
+    nodes.start("learner", jacobian_timeout=1.0, policy_period=0.2, stay=True, initial="random")
     probe.until(lambda: learner and learner[-1].finished, "the end of the plan", 200.0)
     until = time.monotonic() + 4.0  # without `stay` it leaves within two seconds
     probe.until(lambda: time.monotonic() > until, "some time")

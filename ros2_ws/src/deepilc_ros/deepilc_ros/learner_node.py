@@ -36,8 +36,9 @@ SETTINGS = (
     Setting(
         "initial",
         "",
-        "What a new run starts from: a checkpoint, or a policy (ONNX, a Stable-Baselines3 .zip, an "
-        "rsl_rl .pt), which is imitated unless it is ours; empty: random networks.",
+        "What a new run starts from: a run folder, a checkpoint, or a policy (ONNX, a "
+        "Stable-Baselines3 .zip, an rsl_rl .pt), which is imitated unless it is ours; random: random "
+        "networks; empty: the same, but refused with `stay`, which is for robots.",
     ),
     Setting(
         "jacobian_timeout",
@@ -85,8 +86,8 @@ class LearnerNode(Node):
             raise UserError("the learner needs a run folder: set the parameter run to its path")
         self._stays = values["stay"]
         lockstep = values["pacing"] == LOCKSTEP
-        initial = Path(values["initial"]).expanduser() if values["initial"] else None
         path = Path(values["run"]).expanduser()
+        initial = _initial(values["initial"], path, robot=self._stays)
         self._robots = robots.names(values["robots"])
         learner, folder = open_learner(
             config, path, initial, lockstep=lockstep, robots=self._robots
@@ -379,6 +380,21 @@ class LearnerNode(Node):
         if self._last_transition is None or now - self._last_transition > SILENT:
             return Health("ok", "no transitions at the moment", values)
         return Health("ok", "learning", values)
+
+
+def _initial(given: str, run: Path, *, robot: bool) -> Path | None:
+    """What a run starts from; None for random networks.
+
+    Raises:
+        UserError: Nothing is given, and a robot would fly random networks.
+    """
+    if not given and robot and not (run / "run.json").exists():
+        raise UserError(
+            "the parameter initial is empty, so a robot would be driven by random networks; give a "
+            "run folder, a checkpoint or a policy (`deepilc pretrain` makes them), or the word "
+            "random if that is what you want"
+        )
+    return Path(given).expanduser() if given not in ("", "random") else None
 
 
 def _one_thread(device: str) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from deepilc.config import TrainConfig
+from deepilc.config import TrainConfig, starting_from
 from deepilc.errors import UserError
 from deepilc.intake import Joined
 from deepilc.learner import Learner, block_ends
@@ -70,13 +70,15 @@ def open_learner(
     Args:
         config: Settings of the run.
         path: Run folder; made if it is not there.
-        initial: Checkpoint or policy that a new run starts from (see `Learner.start_from`).
+        initial: Run folder, checkpoint or policy that a new run starts from (see
+            `Learner.start_from`).
         lockstep: See `Learner`.
         robots: See `Learner`.
 
     Raises:
         UserError: The folder is something else, or holds a run with other settings.
     """
+    config = starting_from(config, initial)
     if not (path / "run.json").exists():
         Folder.create(path, config=config.model_dump(mode="json"))
     folder = Folder.resume(path)
