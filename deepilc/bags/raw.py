@@ -2,9 +2,9 @@
 
 A period begins with a command where one comes within `SNAP` of the time that is due, else at that
 time, and the state is what `RobotInterface.reading` says at both its ends. Where the state may not
-be acted on (stale, out of bounds, jumping) or was not measured a period apart, where commands cease
-or cannot be read, or where the action changes within the period, there is no row, and the episode
-is cut.
+be acted on (stale, jumping) or was not measured a period apart, where commands cease or cannot be
+read, or where the action changes within the period, there is no row, and the episode is cut. Where
+the robot leaves the workspace, the episode is terminated.
 
 Of a system with a delay (`sims.delayed`) the rows are what `RobotWorld` makes of the same flight:
 the state has the action that acts from then on, and the action of a row is the next period's.
@@ -26,6 +26,7 @@ from deepilc.bags.mcap import Channel
 from deepilc.bags.reading import Source, by_bag, by_channel
 from deepilc.bags.transitions import Progress
 from deepilc.errors import UserError
+from deepilc.robot.authority import faults
 from deepilc.robot.fields import MALFORMED
 from deepilc.robot.interface import Reading, RobotInterface
 from deepilc.robot.inverse import NOT_FINITE, commanded
@@ -305,8 +306,8 @@ class _Sampler:
     def _end_period(self, at: float, reading: Reading) -> None:
         tick = self._tick
         assert tick is not None
-        if reading.problems:
-            self._break(f"state not to be used: {_kind(reading.problems[0])}")
+        if wrong := faults(reading):
+            self._break(f"state not to be used: {_kind(wrong[0])}")
             return
         if reading.age >= at - tick.at:  # the next state would be the one before
             self._break("no new measurement within the period")
@@ -317,6 +318,9 @@ class _Sampler:
             self._found.dropped["irregular period between measurements"] += 1
         else:
             self._periods.append((number, tick, after))
+        if reading.outside:  # the row before is terminated
+            self._found.noted["episodes that left the workspace"] += 1
+            self._cut()
 
     def _begin_period(self, at: float, reading: Reading) -> _Tick:
         self._tick, self._due = _Tick(at, reading, self._action), None
@@ -326,6 +330,10 @@ class _Sampler:
 
     def _break(self, reason: str) -> None:
         self._found.dropped[reason] += 1
+        self._cut()
+
+    def _cut(self) -> None:
+        """What comes next follows on nothing that came before."""
         self._tick, self._due, self._due_at = None, None, math.inf
         self._number += RUN_GAP
 
@@ -347,6 +355,7 @@ class _Sampler:
                 np.stack([end.action for _, _, end in periods], dtype=np.float32),
             )
             state, after = system.join(state, acting), system.join(after, action)
+        outside = np.array([bool(end.reading.outside) for _, _, end in periods])
         whole = np.zeros(count, np.int64)
         no = np.zeros(count, bool)
         number = np.array([number for number, _, _ in periods])
@@ -364,7 +373,7 @@ class _Sampler:
             action=action,
             reward=np.asarray(system.reward(state, action, after), np.float32),
             next_state=after,
-            terminated=np.asarray(system.terminated(state, action, after), bool),
+            terminated=np.asarray(system.terminated(state, action, after), bool) | outside,
             truncated=no,
             intervention=no,
             excluded=no,

@@ -27,6 +27,10 @@ def extractor(entry: Numbers | Vector | Attitude, world: str, body: str) -> Extr
     """
     if isinstance(entry, Numbers):
         return _numbers(entry)
+    return _measured(_geometric(entry, world, body), entry.field)
+
+
+def _geometric(entry: Vector | Attitude, world: str, body: str) -> Extract:
     read = getter(entry.field)
     factor = UNITS[entry.unit] if entry.unit else 1.0
     path = entry.field
@@ -52,6 +56,33 @@ def extractor(entry: Numbers | Vector | Attitude, world: str, body: str) -> Extr
         return rotations.quaternion_in(q, world, body)
 
     return attitude
+
+
+def _measured(extract: Extract, path: str) -> Extract:
+    """NaN where a covariance beside the field says that it is not measured.
+
+    REP 145 and sensor_msgs/Imu: the first element of `orientation_covariance` is -1 in messages of
+    a device without orientation, whose quaternion is often the identity, as of a level robot.
+    """
+    read = getter(f"{path}_covariance")
+    there = True
+
+    def measured(message: Any) -> tuple[Any, ...]:
+        nonlocal there
+        found = extract(message)
+        if not there:
+            return found
+        try:
+            first = read(message)[0]
+        except (FieldError, IndexError, TypeError):  # messages of one topic are of one type
+            there = False
+            return found
+        unknown = first == -1.0
+        if isinstance(unknown, np.ndarray):  # columns
+            return tuple(np.where(unknown, math.nan, value) for value in found)
+        return (math.nan,) * len(found) if unknown else found
+
+    return measured
 
 
 def _numbers(entry: Numbers) -> Extract:

@@ -246,13 +246,23 @@ def test_clock_that_jumps_back_begins_anew(tmp_path: Path, faults: Faults) -> No
     assert len(dataset) <= 19 and dataset.episodes == 2
 
 
-def test_states_out_of_bounds_are_no_rows(tmp_path: Path) -> None:
-    far = profile(
-        bounds={**profile().model_dump()["bounds"], "z": [-1000.0, float(ROWS[5].state[2])]}
-    )
-    with_limits = load([write(tmp_path / "bag", list(events(FLIGHTS)))], far, SYSTEM)
-    assert len(with_limits) < len(ROWS)
-    assert any(reason == "state not to be used: z" for reason in with_limits.found.dropped)
+def test_leaving_the_workspace_terminates_the_episode_and_nothing_is_learned_outside(
+    tmp_path: Path,
+) -> None:
+    rows = FLIGHTS[0]
+    heights = np.array([row.next_state[2] for row in rows])
+    left = int(np.flatnonzero(heights < rows[0].state[2] - 0.5)[0])  # it sinks
+    limit = float(heights[left] + heights[left - 1]) / 2
+    bounds = {**profile().model_dump()["bounds"], "z": [limit, 1000.0]}
+    bag = write(tmp_path / "bag", list(events([rows])))
+    dataset = load([bag], profile(bounds=bounds), SYSTEM)
+    assert 0 < left < 19
+    assert_rows(dataset, rows[: left + 1])
+    made = list(dataset.transitions())
+    assert [row.terminated for row in made] == [False] * left + [True]
+    assert not any(row.truncated for row in made)
+    assert dataset.found.noted["episodes that left the workspace"] == 1
+    assert any(reason == "state not to be used: z" for reason in dataset.found.dropped)
 
 
 @pytest.mark.promise(7)

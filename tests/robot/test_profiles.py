@@ -194,6 +194,25 @@ def test_takeover_by_topic_reads_actions_and_ends_with_its_messages() -> None:
     assert sum(robot.counters.values()) == 2
 
 
+def test_an_imu_without_orientation_is_not_taken_for_a_level_robot() -> None:
+    robot = shipped("quadrotor_imu")
+    imu = Imu()
+    imu.header.frame_id, imu.orientation.w = "imu_link", 1.0
+    attitude = [robot.system.state.names.index(name) for name in ("p1", "p2", "p3")]
+    for i, (covariance, known) in enumerate(((0.0, True), (-1.0, False), (0.01, True))):
+        now = 1.0 + 0.01 * i
+        imu.orientation_covariance[0] = covariance
+        imu.header.stamp = stamp(CLOCK + now)
+        robot.receive("imu/data", imu, now, CLOCK + now)
+        reading = robot.reading(now)
+        assert np.isfinite(reading.state[attitude]).all() == known
+        assert any("p1 is not finite" in problem for problem in reading.problems) != known
+    imu.angular_velocity_covariance[0] = -1.0
+    imu.header.stamp = stamp(CLOCK + 1.03)
+    robot.receive("imu/data", imu, 1.03, CLOCK + 1.03)
+    assert np.isnan(robot.reading(1.03).state[-3:]).all()
+
+
 def test_takeover_by_joystick_while_the_button_is_held() -> None:
     robot = shipped("quadrotor_odometry")
     axes, held = [0.0, 1.0, 0.0, 0.5, -0.02], [0, 0, 0, 0, 0, 1]

@@ -37,8 +37,8 @@ SETTINGS = (
         "initial",
         "",
         "What a new run starts from: a run folder, a checkpoint, or a policy (ONNX, a "
-        "Stable-Baselines3 .zip, an rsl_rl .pt), which is imitated unless it is ours; random: random "
-        "networks; empty: the same, but refused with `stay`, which is for robots.",
+        "Stable-Baselines3 .zip, an rsl_rl .pt), which is imitated unless it is ours; random: "
+        "random networks; empty: the same, but refused with `stay`, which is for robots.",
     ),
     Setting(
         "jacobian_timeout",

@@ -160,7 +160,7 @@ class Operator(Node):
 
 
 def _say(text: str) -> None:
-    """Prints. A reader that has gone (`operate stop --all | head -1`) must not end a stop midway."""
+    """Prints; a reader that has gone (`stop --all | head -1`) must not end a stop midway."""
     try:
         print(text, flush=True)
     except BrokenPipeError:
