@@ -1,4 +1,4 @@
-"""Plays the transitions of bags to Jacobian server and learner, in the place of a bridge.
+"""Plays the rows of bags to Jacobian server and learner, in the place of a bridge.
 
 It publishes what `deepilc replay` would learn from, in the same order and with the same numbers, as
 fast as the learner takes it: the pace follows from what has been acknowledged, never from time.
@@ -10,8 +10,11 @@ from typing import Any
 
 from rclpy.node import Node
 
-from deepilc.bags.transitions import load
+from deepilc.bags import raw, transitions
+from deepilc.bags.dataset import Dataset
+from deepilc.bags.recording import recorded_settings
 from deepilc.errors import UserError
+from deepilc.robot import profile as profiles
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Transition
 from deepilc_msgs.srv import GetTransitions
 from deepilc_ros import conversions, parameters, process
@@ -22,12 +25,18 @@ from deepilc_ros.robots import ROBOTS
 from deepilc_ros.run_name import RUN, run_name
 from deepilc_ros.timers import steady_timer
 from sims import registry
+from sims.system import System
 
 SETTINGS = (
     RUN,
     PACING,  # not used, as the next: all nodes of a stack get them
     ROBOTS,
     Setting("bags", "", "Folders or files of bags, or run folders, separated by colons."),
+    Setting(
+        "profile", "",
+        "Robot profile, a name or a YAML file: play the rows of a robot's own topics; empty: "
+        "deepilc's transitions.",
+    ),
     Setting(
         "ahead", 500, "Transitions that may be on the way to the learner at a time.",
         low=1, high=900,
@@ -56,7 +65,7 @@ class BagPlayer(Node):
         if not bags:
             raise UserError("the player needs bags: set its parameter bags, such as runs/monday")
         self._system = registry.get(config.system)
-        self._dataset = load(bags, self._system)
+        self._dataset = _rows(bags, values["profile"], self._system)
         self._ahead, self._backlog = values["ahead"], values["backlog"]
         self._sent = 0
         self._learner: LearnerStatus | None = None
@@ -169,6 +178,23 @@ class BagPlayer(Node):
         if self._learner is None:
             return Health("warning", "no learner", values)
         return Health("ok", "played" if self.done else "playing", values)
+
+
+def _rows(bags: list[Path], profile: str, system: System) -> Dataset:
+    """The rows of bags, as `deepilc replay` reads them.
+
+    Raises:
+        UserError: There are none, or they are of another system than the stack.
+    """
+    if profile:
+        return raw.load(bags, profiles.load(profile), system)
+    recorded = recorded_settings(bags).get("system", system.name)
+    if registry.get(recorded).name != system.name:
+        raise UserError(
+            f"the bags are of {recorded}, the stack of {system.name}; start it with "
+            f"--set train.system={recorded}"
+        )
+    return transitions.load(bags, system)
 
 
 def main() -> int:
