@@ -15,6 +15,7 @@ An answer that is not there at its tick is a miss, and the safe action acts. Not
 an action within a period but `halt`, which ends the episode there.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ class RobotWorld:
         human_steps: Transitions in which an operator's command acted.
         backup_steps: Transitions in which the backup controller acted.
         excluded: Transitions that nothing may be learned from.
+        measured: Steady time (s) of the measurement of the newest state of a row.
         delays: Seconds from measured state to the action that answers it, the most recent ones.
 
     Raises:
@@ -107,6 +109,7 @@ class RobotWorld:
         self.plan = plan
         self.progress = Progress()
         self.interventions = self.human_steps = self.backup_steps = self.excluded = 0
+        self.measured = -math.inf
         self.delays: deque[float] = deque(maxlen=DELAYS_KEPT)
         self._actuate = actuate
         self._task = system.parameters(parameters)
@@ -289,7 +292,8 @@ class RobotWorld:
         problems = faults(reading)
         age = reading.age if np.isfinite(reading.age) else 0.0
         state = self.system.join(reading.state, self._authority.acting)
-        return _Sample(state, now, now - age, problems[0] if problems else "")
+        self.measured = now - age
+        return _Sample(state, now, self.measured, problems[0] if problems else "")
 
     def _send(self, command: Command) -> float:
         sent = self._actuate(command.action)

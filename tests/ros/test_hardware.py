@@ -14,6 +14,7 @@ pytest.importorskip("nav_msgs", reason="needs the messages of ROS 2")
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Joy
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
@@ -27,6 +28,11 @@ from tests.ros.rehearsal import SILENT, Rehearsal, operate, patient_profile
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(900)]
 
 HOVER = np.full(4, 12.2, np.float32)
+ALL = QoSProfile(depth=20_000, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+def seconds(stamp: Any) -> float:
+    return float(stamp.sec + 1e-9 * stamp.nanosec)
 
 
 @pytest.fixture
@@ -41,6 +47,7 @@ def test_a_rehearsal_from_arming_to_takeover(
     rehearsal: Rehearsal, tmp_path: Path, faults: Faults
 ) -> None:
     probe, nodes = rehearsal.probe, rehearsal.nodes
+    odometry = probe.listen(Odometry, "odom", ALL)
     code, text = operate("start")
     assert code == 0 and text.strip() == "policy is active; bridge is active"
     rehearsal.state(BridgeStatus.IDLE, "idle")
@@ -84,6 +91,18 @@ def test_a_rehearsal_from_arming_to_takeover(
     assert rehearsal.status[-1].state == BridgeStatus.SAFE_STOP  # it does not arm itself
     assert rehearsal.status[-1].number == made
     rehearsal.fly(20)
+
+    # stamps are those of the measurements, and periods do not drift
+    measured = np.array([seconds(message.header.stamp) for message in odometry])
+    stamps = np.array([seconds(row.header.stamp) for row in rows])
+    off = np.abs(stamps[:, None] - measured).min(1)
+    assert np.median(off) < 1e-3, "one stamp for two clock readings"
+    episodes = [row.episode for row in rows]
+    longest = max(set(episodes), key=episodes.count)
+    flight = np.array([stamp for stamp, k in zip(stamps, episodes, strict=True) if k == longest])
+    late = flight - flight[0] - 0.05 * np.arange(len(flight))
+    late -= 0.05 * np.round(late / 0.05)  # whole periods that a busy machine has missed
+    assert len(flight) > 20 and abs(np.median(late[-5:]) - np.median(late[:5])) < 0.02
 
     sticks = probe.publisher(Joy, "joy")
 

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from builtin_interfaces.msg import Time
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.timer import Timer
 from std_srvs.srv import Trigger
@@ -278,18 +279,16 @@ class BridgeBase(ManagedNode):
     # --- out --------------------------------------------------------------------------------
 
     def _send(self, observation: Observation) -> float:
-        stamp = self.get_clock().now().to_msg()
         message = conversions.write_observation(
-            observation, self.run, self._system.spec_hash, stamp
+            observation, self.run, self._system.spec_hash, self._measured()
         )
         sent_at = time.monotonic()
         self._observations.publish(message)
         return sent_at
 
     def _emit(self, transition: Transition, policy_hash: str) -> None:
-        stamp = self.get_clock().now().to_msg()
         message = conversions.write_transition(
-            transition, self.run, self._system.spec_hash, policy_hash, stamp
+            transition, self.run, self._system.spec_hash, policy_hash, self._measured()
         )
         message.robot = self._robot or message.robot
         self._transitions.publish(message)
@@ -299,6 +298,10 @@ class BridgeBase(ManagedNode):
         if (episode := self._summer.add(transition)) is not None:
             self._episode = episode
         self._emitted()
+
+    def _measured(self) -> Time:
+        """When the newest state was measured; a simulated one is so now."""
+        return self.get_clock().now().to_msg()
 
     def _publish_status(self) -> None:
         drive = self._drive

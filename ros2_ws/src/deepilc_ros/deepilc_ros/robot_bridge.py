@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from builtin_interfaces.msg import Time
+from rclpy.duration import Duration
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
@@ -195,6 +197,11 @@ class RobotBridge(BridgeBase):
             self._drive.robot_says(done, message, time.monotonic())
 
     # --- what it tells ----------------------------------------------------------------------
+
+    def _measured(self) -> Time:
+        """As the robot's topics say, so that rows can be laid beside other recordings."""
+        ago = Duration(seconds=time.monotonic() - self._world.measured)
+        return (self.get_clock().now() - ago).to_msg()
 
     def _complete_status(self, message: BridgeStatus) -> None:
         world = self._world
