@@ -216,11 +216,19 @@ class Reset(Entry):
         "controller, see `goto`; node: a node of yours, which calls the reset service."
     )
     goto: GoTo | None = Field(None, description="For mode robot.")
+    node: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z]\w*$",
+        description="For mode node: name of the node that may publish on the robot's command "
+        "topics beside the bridge. Any other that does keeps the bridge from arming.",
+    )
 
     @model_validator(mode="after")
-    def _goto(self) -> "Reset":
+    def _fits(self) -> "Reset":
         if (self.mode == "robot") != (self.goto is not None):
             raise ValueError("goto belongs to mode robot, and it needs one")
+        if self.node is not None and self.mode != "node":
+            raise ValueError("node belongs to mode node")
         return self
 
 

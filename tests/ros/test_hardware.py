@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 pytest.importorskip("nav_msgs", reason="needs the messages of ROS 2")
 
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Joy
 from std_msgs.msg import Float64MultiArray
@@ -202,7 +204,11 @@ def test_a_second_commander_state_source_or_operator_keeps_the_bridge_from_armin
     for kind, topic, words in (
         (Joy, "joy", "2 nodes publish joy"),
         (Odometry, "odom", "nodes publish odom; which is the robot?"),
-        (Float64MultiArray, "rotor_controller/commands", "other node(s) publish commands"),
+        (
+            Float64MultiArray,
+            "rotor_controller/commands",
+            "publish(es) commands on",
+        ),
     ):
         topic = names[topic] if remapped else topic
         made += [probe.node.create_publisher(kind, topic, 10) for _ in range(1 + (kind is Joy))]
@@ -210,6 +216,36 @@ def test_a_second_commander_state_source_or_operator_keeps_the_bridge_from_armin
         for publisher in made:
             probe.node.destroy_publisher(publisher)
         made.clear()
+
+
+def test_the_node_that_resets_the_robot_may_share_its_command_topic(
+    nodes: Any, probe: Any, tmp_path: Path
+) -> None:
+    file = Path(patient_profile(tmp_path))
+    content = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump({**content, "reset": {"mode": "node", "node": "carrier"}}))
+    nodes.modules["bridge"] = "robot_bridge"
+    nodes.start("fake_robot", profile=str(file), rate=100.0)
+    nodes.parameters = {"system": "rexquadrotor+delay1", "pacing": "real_time", "run": "r"}
+    nodes.start("policy")
+    nodes.start("bridge", profile=str(file))
+    status = probe.listen(BridgeStatus, "bridge_status", LATCHED)
+    assert operate("start")[0] == 0
+    carrier = Node("carrier", context=probe.node.context)
+    try:
+        carrier.create_publisher(Float64MultiArray, "rotor_controller/commands", 1)
+        there = lambda: probe.node.count_publishers("rotor_controller/commands") == 2  # noqa: E731
+        probe.until(there, "both commanders")
+
+        def armed() -> bool:
+            return "armed" in probe.call(Trigger, "arm").message.split(";")[0].split()
+
+        probe.until(armed, "arming")
+        probe.until(lambda: status[-1].state == BridgeStatus.RESETTING, "the carrier's turn")
+        assert operate("reset")[1].startswith("episode 0 begins")
+        probe.until(lambda: status[-1].state == BridgeStatus.ARMED, "armed")
+    finally:
+        carrier.destroy_node()
 
 
 def test_a_learner_that_is_done_stays_where_a_robot_needs_its_bridge(

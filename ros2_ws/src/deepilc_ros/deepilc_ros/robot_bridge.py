@@ -7,6 +7,7 @@ it (`ros2 lifecycle set`, or the executable `operate`).
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -136,9 +137,8 @@ class RobotBridge(BridgeBase):
         """
         assert self._drive is not None
         for topic, publisher, _ in self._commands:
-            others = self._count_publishing(topic) - 1
-            if others > 0:
-                return f"nothing armed: {others} other node(s) publish commands on {topic}"
+            if others := self._other_commanders(topic):
+                return f"nothing armed: {', '.join(others)} publish(es) commands on {topic} too"
             if publisher.get_subscription_count() == 0:
                 return f"nothing armed: nobody listens to {topic}"
         for topic in self._profile.sources:
@@ -152,6 +152,17 @@ class RobotBridge(BridgeBase):
         if answer == "armed" and takeover is not None and not operators:
             return f"armed; nobody publishes {takeover.topic}, so nobody can take over"
         return answer
+
+    def _other_commanders(self, topic: str) -> list[str]:
+        """Nodes beside this one that publish commands, but for the one that resets the robot."""
+        found = [
+            info.node_name
+            for info in self.get_publishers_info_by_topic(self.resolve_topic_name(topic))
+            if info.node_name != self._profile.reset.node
+        ]
+        with suppress(ValueError):  # itself, once: a namesake is another
+            found.remove(self.get_name())
+        return sorted(found)
 
     def _count_publishing(self, topic: str) -> int:
         """How many publish a topic of the profile, wherever the stack remaps it to."""
