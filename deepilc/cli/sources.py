@@ -31,7 +31,7 @@ def settings_of(source: Path, preset: str | None, system: str | None) -> dict[st
     if preset is None and "agent" in config:
         # whatever critics of the source waited for, they have learned it; and online there is
         # somebody to try out what the critics think, so the data's own actions hold nobody back
-        base["agent"] = {**config["agent"], "burn_in": 0, "behaviour_weight": 0.0}
+        base["agent"] = {**config["agent"], "burn_in": None, "behaviour_weight": 0.0}
     return base
 
 

@@ -13,10 +13,11 @@ from deepilc.robot.interface import Reading
 from deepilc.safety import Backup, BackupSwitch, SafeResponse
 from deepilc.transition import Source
 
-__all__ = ["NO_ACTION", "TOOK_OVER", "Authority", "Command", "Request", "faults"]
+__all__ = ["NO_ACTION", "TOOK_OVER", "Authority", "Command", "Request", "faults", "is_ramp_in"]
 
 NO_ACTION = "no action before the deadline"
 TOOK_OVER = "operator took over"
+RAMP_IN = "ramp-in"
 BAD_TAKEOVER = "operator took over without a usable command"
 
 
@@ -183,10 +184,15 @@ class Authority:
         self._ramp_left -= 1
         share = np.float32(done / (self._ramp_periods + 1))
         mixed = (1 - share) * self._ramp_from + share * requested
-        return mixed.astype(np.float32), f"ramp-in {done}/{self._ramp_periods}"
+        return mixed.astype(np.float32), f"{RAMP_IN} {done}/{self._ramp_periods}"
 
     def _restart_ramp(self, action: np.ndarray) -> None:
         self._ramp_left, self._ramp_from = self._ramp_periods, action
+
+
+def is_ramp_in(reason: str) -> bool:
+    """Whether an action was changed for no other reason than that the policy is let in slowly."""
+    return reason.startswith(RAMP_IN) and ";" not in reason
 
 
 def faults(reading: Reading) -> tuple[str, ...]:

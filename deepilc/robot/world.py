@@ -25,7 +25,7 @@ import numpy as np
 from deepilc.errors import UserError
 from deepilc.guard import Guard, GuardLimits
 from deepilc.plan import Plan, Progress
-from deepilc.robot.authority import Authority, Command, Request, faults
+from deepilc.robot.authority import Authority, Command, Request, faults, is_ramp_in
 from deepilc.robot.interface import Reading, RobotInterface
 from deepilc.safety import Backup, BackupSwitch, Envelope, SafeResponse
 from deepilc.transition import Mode, Observation, Source, Transition
@@ -66,7 +66,8 @@ class RobotWorld:
 
     Attributes:
         progress: Where the run stands.
-        interventions: Transitions in which the guard or an operator changed the action.
+        interventions: Transitions in which guard, backup controller or operator changed the action,
+            but for the ramp-in of a flight's beginning.
         human_steps: Transitions in which an operator's command acted.
         backup_steps: Transitions in which the backup controller acted.
         excluded: Transitions that nothing may be learned from.
@@ -314,7 +315,7 @@ class RobotWorld:
         return ""
 
     def _count(self, transition: Transition) -> None:
-        self.interventions += transition.intervention
+        self.interventions += transition.intervention and not is_ramp_in(transition.guard_reason)
         self.human_steps += transition.source is Source.HUMAN
         self.backup_steps += transition.source is Source.BACKUP
         self.excluded += bool(transition.excluded)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from deepilc.bags.dataset import Found
+from deepilc.robot.authority import is_ramp_in
 from deepilc.view.shown import ModelError
 
 __all__ = ["Fact", "of_model", "of_recording", "of_status"]
@@ -65,7 +66,7 @@ def of_model(error: ModelError) -> list[Fact]:
 
 def of_recording(found: Found, rows: int) -> list[Fact]:
     """What the recorded transitions say: interventions by reason, and what is left out."""
-    total = sum(found.interventions.values())
+    total = sum(n for why, n in found.interventions.items() if not is_ramp_in(why))
     excluded = sum(found.excluded.values())
     return [
         Fact(

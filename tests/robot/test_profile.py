@@ -130,6 +130,17 @@ def test_shipped_profiles_fit_and_name_the_schema_that_accepts_them(name: str) -
     assert list(validator.iter_errors(change(content(name), "safe_action", ...)))
 
 
+@pytest.mark.parametrize("name", profiles.names())
+def test_shipped_profiles_send_the_constant_within_two_periods_of_the_last_good_action(
+    name: str,
+) -> None:
+    profile = profiles.load(name)
+    period = registry.get(profile.system).dt
+    assert profile.safe_action.kind in ("constant", "hold_then_constant")
+    # one and a half: the second tick after the last good action may come half a period early
+    assert (profile.safe_action.duration or 0.0) <= 1.5 * period
+
+
 def test_the_schema_file_is_current() -> None:
     """After a change: `deepilc robot schema > config/profiles/schema.json`."""
     assert (paths.PROFILES / "schema.json").read_text() == profiles.schema()

@@ -179,6 +179,9 @@ def test_the_policy_is_let_in_slowly() -> None:
         "ramp-in 1/3", "ramp-in 2/3", "ramp-in 3/3", ""
     ]  # fmt: skip
     assert [row.intervention for row in rows] == [True, True, True, False]
+    assert flight.world.interventions == 0, "a healthy flight's beginning is no alarm"
+    flight.tick(1e3 * CLIMB)
+    assert flight.world.interventions == 1
 
 
 def test_an_operator_overrides_at_any_time_and_the_rows_are_learned_from() -> None:

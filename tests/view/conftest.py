@@ -8,7 +8,7 @@ from deepilc.cli.app import run
 
 SETTINGS = (
     "transitions=230",
-    "warmup_transitions=50",
+    "warmup_transitions=100",
     "evaluation_episodes=2",
     "evaluation_interval=100",
     "updates_per_transition=2",

@@ -183,8 +183,11 @@ class RobotBridge(BridgeBase):
 
     def _go(self) -> None:
         """Starts the robot's own reset."""
-        if self._goto_publisher is not None:
-            self._goto_publisher.publish(self._goto_message)
+        if (publisher := self._goto_publisher) is not None:
+            if publisher.get_subscription_count():
+                publisher.publish(self._goto_message)
+            else:
+                self._robot_says(False, f"nobody listens to {self._profile.reset.goto.topic}")
             return
         client = self._goto_client
         assert client is not None
