@@ -11,17 +11,27 @@ from deepilc import plot
 from deepilc.report import statistics
 from deepilc.report.curves import Experiment, Run
 from deepilc.report.markdown import count
-from deepilc.report.tables import Level
+from deepilc.report.tables import Level, common_budget
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["NAMES", "crossings", "joined", "learning_curves", "performance_profile", "pretraining"]
+__all__ = [
+    "NAMES",
+    "crossings",
+    "crowded",
+    "ends",
+    "joined",
+    "learning_curves",
+    "performance_profile",
+    "pretraining",
+]
 
-NAMES = CURVES, PRETRAINING, CROSSINGS, PROFILE = (
+NAMES = CURVES, PRETRAINING, ENDS, CROSSINGS, PROFILE = (
     "learning_curves.png",
     "pretraining.png",
+    "ends.png",
     "transitions.png",
     "profile.png",
 )
@@ -70,6 +80,58 @@ def pretraining(experiment: Experiment, folder: Path) -> list[str]:
     variants = list(dict.fromkeys(run.variant for run in runs))
     path = _curves(panels, variants, folder / PRETRAINING, "Pre-training in the nominal model")
     return [f"![Pre-training]({path.name})"]
+
+
+def crowded(experiment: Experiment) -> bool:
+    """Whether there are more lines than colours, so that curves lie on top of each other."""
+    return len(experiment.variants) > len(plot.COLOURS)
+
+
+def ends(experiment: Experiment, baseline: Sequence[str], folder: Path) -> list[str]:
+    """Draw what each variant's runs reach at their common end, one panel per world.
+
+    Args:
+        experiment: Its test runs.
+        baseline: A line is drawn at the mean of this variant, if there is one.
+        folder: Where to.
+
+    Returns:
+        Markdown.
+    """
+    variants = experiment.variants
+    height = 0.9 + 0.36 * len(variants)
+    figure, axes = _grid(len(experiment.worlds), height, "Return at the end", sharey=True)
+    for panel, world in zip(axes, experiment.worlds, strict=False):
+        budget = common_budget(experiment.tests(world))
+        for row, variant in enumerate(variants):
+            runs = experiment.tests(world, variant)
+            found = [value for run in runs if (value := run.return_at(budget)) is not None]
+            if not found:
+                continue
+            mean = statistics.mean(np.array(found))
+            colour = plot.COLOURS[1] if variant in baseline else plot.COLOURS[0]
+            if variant in baseline:
+                panel.axvline(mean.value, color=colour, linestyle="--", linewidth=1, zorder=1)
+            if math.isfinite(mean.low):
+                panel.plot([mean.low, mean.high], [row, row], "-", color=colour, linewidth=2)
+            panel.plot(found, [row] * len(found), "o", color=colour, alpha=0.45, markersize=5)
+            panel.plot(mean.value, row, "o", color=colour, markersize=8, markeredgecolor="white")
+        name = f"{world[0]}, {world[1]}: after {count(budget)} transitions"
+        panel.set_title(name, loc="left", fontsize=10.5)
+        panel.set_yticks(range(len(variants)), variants)
+        panel.set_ylim(len(variants) - 0.4, -0.6)
+        _finish(panel)
+        panel.set_xlabel("return per episode", fontsize=9.5)
+        panel.grid(axis="y", visible=False)
+        panel.tick_params(axis="y", length=0)
+    marks: dict[str, dict[str, Any]] = {
+        "mean, 95 % interval": {"marker": "o", "markersize": 8, "linestyle": "-", "linewidth": 2},
+        "one run": {"marker": "o", "markersize": 5, "alpha": 0.45, "linestyle": "none"},
+    }
+    handles = [_handle(label=name, **how) for name, how in marks.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    path = plot.save(figure, folder / ENDS)
+    return [f"![Returns at the end]({path.name})"]
 
 
 def crossings(experiment: Experiment, levels: Sequence[Level], folder: Path) -> list[str]:
@@ -135,8 +197,8 @@ def _curves(
     path: Path,
     title: str,
 ) -> Path:
-    figure, axes = _grid(len(panels), 3.0, title)
     few = len(variants) <= len(plot.COLOURS)
+    figure, axes = _grid(len(panels), 3.0 if few else 4.5, title, least=5.0 if few else 9.0)
     shown: dict[str, Any] = {}
     for panel, (name, (runs, levels)) in zip(axes, panels.items(), strict=False):
         for index, variant in enumerate(variants):
@@ -158,7 +220,7 @@ def _curves(
         [shown[label] for label in labels],
         labels,
         loc="outside lower center",
-        ncols=min(len(labels), 3 if max(map(len, labels)) > 20 else 5),
+        ncols=_columns(labels, figure.get_figwidth()),
         frameon=False,
         fontsize=9,
     )
@@ -242,12 +304,18 @@ def _handle(**how: Any) -> Any:
     return Line2D([], [], color=GREY, **how)
 
 
+def _columns(labels: Sequence[str], width: float) -> int:
+    """How many columns of a legend fit into a figure (inches)."""
+    one = 0.55 + 0.075 * max(map(len, labels))
+    return max(1, min(len(labels), 5, int(width / one)))
+
+
 def _grid(
-    panels: int, height: float, title: str, *, sharey: bool = False
+    panels: int, height: float, title: str, *, sharey: bool = False, least: float = 5.0
 ) -> "tuple[Figure, list[Axes]]":
     columns = min(panels, COLUMNS)
     rows = math.ceil(panels / columns)
-    figure = plot.canvas(max(3.6 * columns, 5.0) + sharey, height * rows + 0.9)
+    figure = plot.canvas(max(3.6 * columns, least) + sharey, height * rows + 0.9)
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey).ravel().tolist()
     for spare in axes[panels:]:

@@ -22,7 +22,7 @@ class Goal:
     `baseline`: its transitions over those of `variant` to the pilots' threshold, geometric mean
     over at least `systems` systems, at least `bound` and in each at least `floor`. With neither:
     median return before any training in the world, at least `bound`. Fewer runs than `seeds`
-    leave the goals about medians open.
+    leave a goal open.
     """
 
     experiment: str
@@ -150,7 +150,7 @@ def _ratio(experiment: Experiment, goal: Goal, levels: Sequence[Level]) -> list[
         return []
     mean = statistics.geometric_mean([row.ratio for row in ratios])
     name = f"`{goal.parameters}`: transitions, {goal.baseline} over {goal.variant}"
-    few = len(ratios) < goal.systems
+    few = len(ratios) < goal.systems or min(row.pairs for row in ratios) < goal.seeds
     found = [
         Outcome(
             f"{name}, geometric mean over {goal.systems} systems: ≥ {goal.bound:g}",

@@ -64,6 +64,11 @@ class Crossing:
         return self.transitions == 0 and not self.censored
 
     @property
+    def bounded(self) -> bool:
+        """Whether it may have needed far less: the only evaluation before is that of the start."""
+        return self.immediate or (not self.censored and 0 < self.gap == self.transitions)
+
+    @property
     def counted(self) -> int:
         """What a ratio uses: one evaluation interval where the crossing is immediate."""
         return self.transitions or self.interval
@@ -154,13 +159,14 @@ def log_ratio(slow: Sequence[Crossing], fast: Sequence[Crossing]) -> Interval:
     Seeds share their evaluations, so what these leave open does not average out: it widens the
     interval by as much as if all runs were off by the same part of their gap.
 
-    A censored run counts its budget: at least so much. An immediate crossing counts one evaluation
-    interval: at most so much. The mark says what this makes of the ratio.
+    A censored run counts its budget: at least so much. A crossing at once counts one evaluation
+    interval, and one at the first evaluation after training began counts that: at most so much.
+    The mark says what this makes of the ratio.
     """
     pairs = list(zip(slow, fast, strict=True))
     logs = np.log([s.counted / f.counted for s, f in pairs])
-    lower = any(s.censored or f.immediate for s, f in pairs)
-    upper = any(f.censored or s.immediate for s, f in pairs)
+    lower = any(s.censored or f.bounded for s, f in pairs)
+    upper = any(f.censored or s.bounded for s, f in pairs)
     squares = [s.rounding**2 + f.rounding**2 for s, f in zip(slow, fast, strict=True)]
     return _from_logs(logs, _mark(lower, upper), math.sqrt(np.mean(squares)))
 

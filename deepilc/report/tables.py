@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 BASELINES = (BASE_VARIANT, "SB3 SAC", "published preset", "RL pre / RL fine")
+WHOLE = "VG-SAC"
+"""What others are compared with where the question is what a part of it contributes."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,11 @@ def levels(
 
 def baselines(experiment: Experiment, chosen: Sequence[str] = ()) -> list[str]:
     """What the others are compared with: chosen, else the usual ones, else the first variant."""
-    usual = [name for name in BASELINES if name in experiment.variants]
+    names = {
+        "ablation": (WHOLE,),
+        "finite-difference": (BASE_VARIANT, WHOLE),
+    }.get(experiment.name, BASELINES)
+    usual = [name for name in names if name in experiment.variants]
     return list(chosen) or usual or experiment.variants[:1]
 
 

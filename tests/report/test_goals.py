@@ -62,14 +62,14 @@ def test_zero_shot_is_the_median_over_seeds_of_the_first_return(judge, bound, me
 
 
 def compared(slow: list[float], *systems: str) -> list:
-    """SAC as given and VG-SAC that needs 100 transitions, one seed."""
+    """SAC as given and VG-SAC that needs 200 transitions, one seed."""
     return [
         line
         for system in systems
         for line in (
             *pilots(system),
             *rows("SAC", 0, slow, system=system),
-            *rows("VG-SAC", 0, [0, 100], system=system),
+            *rows("VG-SAC", 0, [0, 0, 100], system=system),
         )
     ]
 
@@ -77,24 +77,30 @@ def compared(slow: list[float], *systems: str) -> list:
 @pytest.mark.parametrize(
     ("slow", "bound", "expected"),
     [
-        ([0, 0, 0, 100], 3.0, ("3.00 [3.00, 3.00] over 2 systems", "yes")),
-        ([0, 0, 0, 100], 3.1, ("3.00 [3.00, 3.00] over 2 systems", "no")),
-        ([0, 0, 0, 99], 3.0, ("≥ 3.00 [3.00, 3.00] over 2 systems", "yes")),
-        ([0, 0, 0, 99], 3.1, ("≥ 3.00 [3.00, 3.00] over 2 systems", "open")),
+        ([*[0] * 6, 100], 3.0, ("3.00 [3.00, 3.00] over 2 systems", "yes")),
+        ([*[0] * 6, 100], 3.1, ("3.00 [3.00, 3.00] over 2 systems", "no")),
+        ([*[0] * 6, 99], 3.0, ("≥ 3.00 [3.00, 3.00] over 2 systems", "yes")),
+        ([*[0] * 6, 99], 3.1, ("≥ 3.00 [3.00, 3.00] over 2 systems", "open")),
     ],
 )
 def test_a_ratio_over_systems(judge, slow, bound, expected) -> None:
-    goal = Goal("scratch", "real", "VG-SAC", bound, baseline="SAC", systems=2, floor=2.0)
+    goal = Goal("scratch", "real", "VG-SAC", bound, baseline="SAC", systems=2, floor=2.0, seeds=1)
     overall, least = judge(goal, compared(slow, "cartpole", "acrobot"))
     assert overall == expected
     assert least[1] == "yes"
 
 
 def test_one_system_below_the_floor_fails_it_and_too_few_systems_leave_the_mean_open(judge) -> None:
-    lines = [*compared([0, 0, 0, 100], "cartpole"), *compared([0, 100], "acrobot")]
-    goal = Goal("scratch", "real", "VG-SAC", 1.5, baseline="SAC", systems=5, floor=1.2)
+    lines = [*compared([*[0] * 6, 100], "cartpole"), *compared([0, 0, 100], "acrobot")]
+    goal = Goal("scratch", "real", "VG-SAC", 1.5, baseline="SAC", systems=5, floor=1.2, seeds=1)
     overall, least = judge(goal, lines)
     assert overall[1] == "open" and least == ("1.00 (acrobot)", "no")
+
+
+def test_too_few_seeds_leave_a_ratio_open(judge) -> None:
+    lines = compared([*[0] * 6, 100], "cartpole", "acrobot")
+    goal = Goal("scratch", "real", "VG-SAC", 1.5, baseline="SAC", systems=2, floor=1.2, seeds=2)
+    assert [met for _, met in judge(goal, lines)] == ["open", "open"]
 
 
 def test_goals_without_runs_are_left_out(judge) -> None:

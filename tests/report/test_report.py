@@ -70,7 +70,19 @@ def test_changing_one_return_in_the_file_changes_the_report(tmp_path) -> None:
     changed[index][9] = 100  # 99 before
     after = report(write(folder, changed))
     assert row(before, "SAC")[1] == "1 of 3" and row(after, "SAC")[1] == "0 of 3"
-    assert row(after, "VG-SAC")[4].startswith("2.62 [")  # the same number, and no bound any more
+    assert row(before, "SAC")[0] == "300 [200, > 300]" and row(after, "SAC")[0] == "300 [200, 300]"
+
+
+def test_more_lines_than_colours_are_drawn_by_their_ends_beside_the_whole(tmp_path) -> None:
+    found = lines()
+    for n in range(7):
+        found += [line for seed in range(3) for line in rows(f"part {n}", seed, [10, 60, 70 + n])]
+    text = report(write(tmp_path / "x", found, experiment="ablation"))
+    assert "![Returns at the end](ends.png)" in text
+    assert "VG-SAC / it" in text and "SAC / it" not in text.replace("VG-SAC / it", "")
+    with Image.open(tmp_path / "x" / "ends.png") as picture:
+        assert picture.height > 400
+    assert "ends.png" not in report(write(tmp_path / "y", lines()))
 
 
 def test_changing_a_pilot_changes_the_threshold(tmp_path) -> None:
@@ -200,7 +212,7 @@ def test_ratios_use_the_seeds_that_both_have(tmp_path) -> None:
     found = [*pilots(), *rows("SAC", 0, [10, 50, 100]), *rows("SAC", 7, [10, 100])]
     found += [*rows("VG-SAC", 0, [10, 100]), *rows("VG-SAC", 1, [10, 50, 60, 100])]
     text = report(write(tmp_path / "x", found))
-    assert row(text, "VG-SAC")[-1] == "2.00 (1 pair)"
+    assert row(text, "VG-SAC")[-1] == "≥ 2.00 (1 pair)"  # there at the first evaluation
 
 
 def test_the_report_carries_how_it_was_made(tmp_path, monkeypatch) -> None:

@@ -107,6 +107,10 @@ def test_one_pair_gives_a_ratio_without_an_interval() -> None:
         (Crossing(0, False, interval=100), Crossing(300, False), 1 / 3, "<="),
         (Crossing(900, True), Crossing(0, False, interval=100), 9.0, ">="),
         (Crossing(0, False, interval=100), Crossing(0, False, interval=100), 1.0, "?"),
+        # at the first evaluation after the start: it may have needed far less
+        (Crossing(300, False, 100, gap=100), Crossing(100, False, 100, gap=100), 3.0, ">="),
+        (Crossing(100, False, 100, gap=100), Crossing(300, False, 100, gap=100), 1 / 3, "<="),
+        (Crossing(300, False, 100, gap=100), Crossing(200, False, 100, gap=100), 1.5, ""),
     ],
 )
 def test_what_a_run_did_not_show_makes_the_ratio_a_bound(

@@ -132,7 +132,8 @@ def test_nodes_that_learn_from_a_bag_use_what_the_policy_allows_and_nothing_else
     start: Any, probe: Any, tmp_path: Path
 ) -> None:
     bag = record(tmp_path, all_serialized(flight(episodes=2)))
-    changes = (f"nodes.player.parameters.bags={bag}", "nodes.learner.parameters.stay=true")
+    changes = (f"nodes.player.parameters.bags={bag}", "nodes.learner.parameters.stay=true",
+               "nodes.learner.parameters.initial=random")  # fmt: skip
     runner = start("bag_replay", *changes)
     compare(probe, runner, "")
 
