@@ -203,6 +203,12 @@ def experiment(
     store = Store(out)
     for folder in known or []:
         typer.echo(f"{adopt(store, folder)} runs taken over from {folder}")
+    if known and not any(map(store.finished, cells)):
+        print(
+            "none of them is one of the runs that were asked for: compare budget, interval and "
+            "settings with the command in the kept experiment's README.md",
+            file=sys.stderr,
+        )
     if list_:
         _show_cells(store, cells)
         return
@@ -212,7 +218,7 @@ def experiment(
             store, name, cells, command=_recorded(sys.argv[1:]), workers=workers, ray=ray
         )
     except KeyboardInterrupt:
-        message = "interrupted; finished runs are kept, the others saved; go on with: "
+        message = "interrupted; finished runs are kept, begun ones saved where they can be; go on: "
         print(message + command, file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED) from None
     typer.echo(f"{store.root / name / 'curves.csv'}; see: deepilc report {store.root / name}")

@@ -111,3 +111,13 @@ def test_files_for_others_hold_no_paths_of_this_machine(
         assert str(tmp_path) not in text and "10.1.2.3" not in text
     command = json.loads((store.root / "scratch" / "experiment.json").read_text())["command"]
     assert command == "deepilc " + " ".join(ONE) + " --set nominal=model.yaml"
+
+
+@pytest.mark.parametrize(("budget", "none"), [("3000", False), ("2999", True)])
+def test_kept_runs_that_are_none_of_those_asked_for_are_pointed_out(
+    budget: str, none: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = Path(__file__).resolve().parents[2] / "results" / "scratch"
+    arguments = ["scratch", "--list", "--systems", "cartpole", "--budget", budget]
+    assert run(["experiment", *arguments, "--known", str(kept), "--out", str(tmp_path)]) == 0
+    assert ("none of them is one of the runs" in capsys.readouterr().err) == none
