@@ -16,7 +16,7 @@ from sims.system import System
 
 
 class GuardLimits(BaseModel):
-    """What the guard allows. Magnitudes are the system's action bounds and are always on."""
+    """What the guard allows. The system's action bounds are always on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,6 +26,14 @@ class GuardLimits(BaseModel):
         description="Largest change of an action from one control period to the next, in action "
         "ranges (1: anything within the bounds, 0.1: full range takes ten periods); null switches "
         "it off.",
+    )
+    action_range: float | None = Field(
+        1.0,
+        gt=0.0,
+        le=1.0,
+        description="Largest distance of the policy's action from the safe action, in action "
+        "ranges (1: anything within the bounds, 0.2: up to a fifth of the range to either side), "
+        "for first flights. An operator always has the whole range; null switches it off.",
     )
     observation_age: float | None = Field(
         0.5, gt=0.0, description="Oldest state (s) that may be acted on; null switches it off."
@@ -100,6 +108,10 @@ class Guard:
         self._largest_change = (
             None if change is None else change * (self._high - self._low) * (1 + 1e-6)
         )
+        reach = self.limits.action_range
+        near = None if reach is None else np.float32(reach) * (self._high - self._low)
+        self._near_low = self._low if near is None else np.maximum(self._low, self._safe - near)
+        self._near_high = self._high if near is None else np.minimum(self._high, self._safe + near)
         self._state_names, self._action_names = system.state.names, system.action.names
 
     def safe(self, reason: str) -> Verdict:
@@ -169,6 +181,8 @@ class Guard:
             return self.safe(f"action {self._first(~np.isfinite(action), action)} is not finite")
         reasons = []
         low, high = self._low, self._high
+        if source is Source.POLICY:
+            low, high = self._near_low, self._near_high
         allowed = np.minimum(np.maximum(action, low), high)
         if (allowed != action).any():
             reasons.append(f"magnitude: {self._first(allowed != action, action)}")
@@ -179,7 +193,7 @@ class Guard:
             )
             if (limited != allowed).any():
                 reasons.append(f"rate: {self._first(limited != allowed, allowed)}")
-                allowed = np.minimum(np.maximum(limited, low), high)
+                allowed = np.minimum(np.maximum(limited, self._low), self._high)
         return Verdict(allowed.astype(np.float32), source, "; ".join(reasons))
 
     def _first(self, where: np.ndarray, action: np.ndarray) -> str:

@@ -56,6 +56,17 @@ def test_an_action_beyond_its_bounds_is_clipped_and_named() -> None:
     assert SYSTEM.action.names[1] in verdict.reason and "99" in verdict.reason
 
 
+def test_a_first_flight_keeps_the_policy_but_not_the_operator_near_the_safe_action() -> None:
+    safe, span = np.float32([12.5, 13.0, 14.0, 18.0]), SYSTEM.action.high - SYSTEM.action.low
+    guard = Guard(SYSTEM, GuardLimits(action_range=0.1), safe_action=safe)
+    verdict = guard.check(np.full(4, 1e3), LEVEL, safe)
+    np.testing.assert_allclose(verdict.action, np.minimum(safe + 0.1 * span, SYSTEM.action.high))
+    assert verdict.source is Source.POLICY and "magnitude" in verdict.reason
+    operator = guard.limit(SYSTEM.action.high, safe, source=Source.HUMAN)
+    np.testing.assert_array_equal(operator.action, SYSTEM.action.high)
+    assert not guard.check(safe - 0.05 * span, LEVEL, safe).intervened
+
+
 def test_a_jump_is_limited_to_the_rate() -> None:
     span = SYSTEM.action.high - SYSTEM.action.low
     guard = Guard(SYSTEM, GuardLimits(action_change=0.1))
