@@ -11,7 +11,7 @@ from deepilc import plot
 from deepilc.report import statistics
 from deepilc.report.curves import Experiment, Run
 from deepilc.report.markdown import count
-from deepilc.report.tables import Level, common_budget
+from deepilc.report.tables import Level, Strata, common_budget
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -169,24 +169,30 @@ def crossings(experiment: Experiment, levels: Sequence[Level], folder: Path) -> 
     return [f"![Transitions to a return]({path.name})"]
 
 
-def performance_profile(strata: Mapping[str, Sequence[np.ndarray]], folder: Path) -> list[str]:
-    """Draw the share of runs above each score; returns Markdown."""
-    every = np.concatenate([stratum for each in strata.values() for stratum in each])
-    tau = np.linspace(min(0.0, every.min()), max(1.0, every.max()) * 1.02, 201)
-    figure = plot.canvas(7.0, 4.4)
-    axes = figure.add_subplot()
-    for index, (variant, each) in enumerate(strata.items()):
-        colour, dash = _look(index)
-        share, low, high = statistics.profile(each, tau)
-        axes.plot(tau, share, dash, color=colour, linewidth=2, label=variant)
-        if len(strata) <= len(plot.COLOURS):
-            axes.fill_between(tau, low, high, color=colour, alpha=0.13, linewidth=0)
-    axes.set_title("Performance profile", loc="left", fontsize=13, fontweight="bold")
-    axes.set_xlabel("score τ: 0 untrained, 1 reference")
-    axes.set_ylabel("share of runs with a score above τ")
-    axes.set_ylim(-0.02, 1.04)
-    plot.style(axes)
-    figure.legend(loc="outside lower center", ncols=min(len(strata), 4), frameon=False, fontsize=9)
+def performance_profile(strata: Strata, folder: Path) -> list[str]:
+    """Draw the share of runs above each score, one panel per parameter set; returns Markdown."""
+    figure, axes = _grid(len(strata), 3.4, "Performance profile", least=7.0)
+    shown: dict[str, Any] = {}
+    for panel, (parameters, variants) in zip(axes, strata.items(), strict=False):
+        every = np.concatenate([stratum for each in variants.values() for stratum in each])
+        tau = np.linspace(min(0.0, every.min()), max(1.0, every.max()) * 1.02, 201)
+        for variant, each in variants.items():
+            colour, dash = _look(len(shown) if variant not in shown else list(shown).index(variant))
+            share, low, high = statistics.profile(each, tau)
+            (line,) = panel.plot(tau, share, dash, color=colour, linewidth=2)
+            shown.setdefault(variant, line)
+            if len(variants) <= len(plot.COLOURS):
+                panel.fill_between(tau, low, high, color=colour, alpha=0.13, linewidth=0)
+        panel.set_title(parameters, loc="left", fontsize=10.5)
+        panel.set_xlabel("score τ: 0 untrained, 1 reference", fontsize=9.5)
+        panel.set_ylim(-0.02, 1.04)
+        plot.style(panel)
+    axes[0].set_ylabel("share of runs with a score above τ", fontsize=9.5)
+    columns = _columns(list(shown), figure.get_figwidth())
+    handles, labels = list(shown.values()), list(shown)
+    figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9
+    )
     path = plot.save(figure, folder / PROFILE)
     return [f"![Performance profile]({path.name})"]
 

@@ -148,9 +148,12 @@ def return_table(rows: Sequence[Return]) -> str:
 def score_table(rows: Iterable[Score]) -> str:
     """Interquartile means."""
     return table(
-        ["variant", "systems", "runs", "interquartile mean of the scores"],
+        ["variant", "parameters", "systems", "runs", "interquartile mean of the scores"],
         [
-            [row.variant, str(row.systems), str(row.runs), interval(row.score, ratio_style)]
+            [
+                *(row.variant, f"`{row.parameters}`", str(row.systems), str(row.runs)),
+                interval(row.score, ratio_style),
+            ]
             for row in rows
         ],
     )

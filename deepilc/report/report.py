@@ -38,7 +38,7 @@ EXPLANATION = """\
   in 83 % of cases (normal data), not in 95 %.
 - **Score**: return at the end, 0 for an untrained policy (first evaluation of the pilots), 1 for
   the reference: the best evaluation of the pilots, unless `--reference` gives another. All variants
-  face the same systems.
+  of a parameter set face the same systems.
 - Nothing is picked: every test seed that was run is in every number."""
 ITERATIVE_LEARNING_CONTROL = """\
 - **ILC** learns one trajectory per start state and no policy. Its transitions are those per start
@@ -131,7 +131,7 @@ def write(
     if strata:
         text += ["## Scores", *figures.performance_profile(strata, target)]
         text += [markdown.score_table(rows["scores"])]
-    ilc = "ILC" in experiment.variants
+    ilc = tables.ILC in experiment.variants
     text += ["## How to read this", "\n".join([EXPLANATION, *[ITERATIVE_LEARNING_CONTROL] * ilc])]
     path = target / name
     write_atomic(path, "\n\n".join(text) + "\n")
@@ -186,6 +186,7 @@ def _about(experiment: Experiment) -> str:
     about = experiment.about
     everything, tests = experiment.runs, experiment.tests()
     pilots = [run for run in everything if run.pilot]
+    ilc = [run for run in everything if run.variant == tables.ILC]
     seconds = sum(run.seconds[-1] for run in everything)
     facts = {
         "test seeds": _seeds(tests),
@@ -195,8 +196,11 @@ def _about(experiment: Experiment) -> str:
         "not finished": ", ".join(map(str, about.get("missing") or [])),
         "start states per evaluation": _flat(about.get("episodes")),
         "training transitions, all runs": markdown.count(
-            sum(r.transitions[-1] for r in everything)
+            sum(r.transitions[-1] for r in everything if r.variant != tables.ILC)
         ),
+        "those of ILC, for each start state": markdown.count(sum(r.transitions[-1] for r in ilc))
+        if ilc
+        else "",
         "evaluation transitions, all runs": markdown.count(
             sum(run.evaluation_transitions[-1] for run in everything)
         ),

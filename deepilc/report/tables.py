@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 BASELINES = (BASE_VARIANT, "SB3 SAC", "published preset", "RL pre / RL fine")
+ILC = "ILC"
 WHOLE = "VG-SAC"
 """What others are compared with where the question is what a part of it contributes."""
 
@@ -127,8 +128,9 @@ class Return:
 
 @dataclass(frozen=True)
 class Score:
-    """Interquartile mean of one variant's normalised final returns over all systems."""
+    """Interquartile mean of one variant's normalised final returns over the systems of a set."""
 
+    parameters: str
     variant: str
     systems: int
     runs: int
@@ -264,7 +266,7 @@ def ratios(
                 for run in experiment.tests(level.world, variant)
             }
             for variant in experiment.variants
-            if variant != "ILC"
+            if variant != ILC
         }
         for baseline in against:
             for variant, fast in by_seed.items():
@@ -340,18 +342,28 @@ def pretraining(experiment: Experiment) -> list[Pretraining]:
     ]
 
 
-def normalised(
-    experiment: Experiment, references: Mapping[World, float]
-) -> dict[str, list[np.ndarray]]:
-    """Per variant and world, final returns on a scale from 0 (untrained) to 1 (the reference).
+Strata = Mapping[str, Mapping[str, Sequence[np.ndarray]]]
+"""Parameter set to variant to one array of scores (R_k,) per system."""
+
+
+def normalised(experiment: Experiment, references: Mapping[World, float]) -> Strata:
+    """Final returns on a scale from 0 (untrained) to 1 (the reference).
 
     0 is the mean first return of the pilots, 1 the best mean return of any of their evaluations
-    or the given reference. Worlds without such a scale are left out (also those where the pilots
-    gained nothing by their end), and so are variants that lack one of the other worlds: all have to
-    face the same.
+    or the given reference. Systems without such a scale are left out (also those where the pilots
+    gained nothing by their end), and so are variants that lack one of the other systems: all have
+    to face the same. So is ILC, whose returns are of another kind.
     """
+    sets = dict.fromkeys(parameters for _, parameters in experiment.worlds)
+    found = {each: _normalised(experiment, references, each) for each in sets}
+    return {each: strata for each, strata in found.items() if strata}
+
+
+def _normalised(
+    experiment: Experiment, references: Mapping[World, float], parameters: str
+) -> dict[str, list[np.ndarray]]:
     scales: dict[World, tuple[float, float]] = {}
-    for world in experiment.worlds:
+    for world in (world for world in experiment.worlds if world[1] == parameters):
         if pilots := experiment.pilots(world):
             best = statistics.reference_return([run.curve for run in pilots])
             low, high = _mean_end(pilots, 0), references.get(world, best)
@@ -360,6 +372,8 @@ def normalised(
                 scales[world] = low, high
     result: dict[str, list[np.ndarray]] = {}
     for variant in experiment.variants if scales else ():
+        if variant == ILC:
+            continue
         strata = []
         for world, (low, high) in scales.items():
             budget = common_budget(experiment.tests(world))
@@ -371,11 +385,13 @@ def normalised(
     return result
 
 
-def scores(strata: Mapping[str, Sequence[np.ndarray]]) -> list[Score]:
-    """One row per variant that `normalised` kept."""
+def scores(strata: Strata) -> list[Score]:
+    """One row per parameter set and variant that `normalised` kept."""
     return [
-        Score(variant, len(each), sum(map(len, each)), statistics.interquartile_mean(each))
-        for variant, each in strata.items()
+        Score(*names, len(each), sum(map(len, each)), statistics.interquartile_mean(each))
+        for parameters, variants in strata.items()
+        for variant, each in variants.items()
+        for names in [(parameters, variant)]
     ]
 
 

@@ -119,14 +119,28 @@ def test_returns_and_scores_by_hand(tmp_path) -> None:
     assert sac[1].startswith("30.0 [") and sac[2].startswith("63.3 [")
     # VG-SAC at 200: 110, 110, 100 are scores 10/11, 10/11, 9/11; three runs: nothing to trim
     scores = text[text.index("## Scores") :]
-    assert row(scores, "VG-SAC", "## Scores")[:2] == ["1", "3"]
-    assert row(scores, "VG-SAC", "## Scores")[2].startswith("0.88 [")
+    assert row(scores, "VG-SAC", "## Scores")[:3] == ["`real`", "1", "3"]
+    assert row(scores, "VG-SAC", "## Scores")[3].startswith("0.88 [")
+
+
+def test_scores_are_of_one_parameter_set_each(tmp_path) -> None:
+    found = [*lines(), *lines("acrobot")]
+    for pilot in (1000, 1001):
+        found += rows("SAC", pilot, [0, 50], parameters="published")
+    found += [
+        row for seed in (0, 1) for row in rows("VG-SAC", seed, [0, 25], parameters="published")
+    ]
+    text = report(write(tmp_path / "x", found))
+    scores = text[text.index("## Scores") :]
+    assert "| SAC | `real` | 2 | 6 |" in scores, "though it was not run in the other set"
+    assert "| VG-SAC | `real` | 2 | 6 |" in scores
+    assert "| VG-SAC | `published` | 1 | 2 | 0.50" in scores
 
 
 def test_a_given_reference_is_the_score_one(tmp_path) -> None:
     text = report(write(tmp_path / "x", lines()), "--reference", "cartpole:real:210")
     # (mean of 110, 110, 100 - 10) / 200
-    assert row(text, "VG-SAC", "## Scores")[2].startswith("0.48 [")
+    assert row(text, "VG-SAC", "## Scores")[3].startswith("0.48 [")
 
 
 def test_a_given_level_is_counted_beside_the_threshold(tmp_path) -> None:
