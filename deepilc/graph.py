@@ -83,7 +83,7 @@ def _robot_bridge(parameters: Parameters) -> Names:
     commands = " ".join(publication.topic for publication in interface.publications)
     goto = interface.profile.reset.goto
     topic, service = (goto.topic or "", goto.service or "") if goto else ("", "")
-    return _BRIDGE | _names(f"{commands} {topic}", listens, calls=service)
+    return _BRIDGE | _names(f"robot_state {commands} {topic}", listens, calls=service)
 
 
 def _fake_robot(parameters: Parameters) -> Names:
@@ -158,7 +158,9 @@ EXECUTABLES: Mapping[str, Callable[[Parameters], Names]] = {
         )
     ),
     "policy_node": _always(_LIFECYCLE | _names("action /diagnostics", "observation policy")),
-    "pose_node": _always(_names("pose path /tf", "observation")),  # /tf where tf2_msgs is installed
+    "pose_node": _always(  # /tf where tf2_msgs is installed
+        _names("pose path /tf", "observation robot_state")
+    ),
     "recorder": _recorder,
     "robot_bridge": _robot_bridge,
 }  # fmt: skip

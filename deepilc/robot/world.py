@@ -196,6 +196,11 @@ class RobotWorld:
         self.progress = progress.without_episode()
 
     @property
+    def acting(self) -> np.ndarray:
+        """(m,) the action that acts now."""
+        return self._authority.acting
+
+    @property
     def complete(self) -> bool:
         """Whether the plan wants no more episodes."""
         return self.plan.mode(self.progress) is None

@@ -22,7 +22,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
 from deepilc import checkpoint
-from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Transition
+from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Observation, Transition
 from deepilc_ros.qos import LATCHED
 from tests.faults import Faults
 from tests.ros.rehearsal import SILENT, Rehearsal, operate, patient_profile
@@ -55,6 +55,9 @@ def test_a_rehearsal_from_arming_to_takeover(
     rehearsal.state(BridgeStatus.IDLE, "idle")
     rehearsal.spin(1.0)
     assert rehearsal.commands == [] and rehearsal.rows == []  # nobody has armed it
+    states = probe.listen(Observation, "robot_state", 10)
+    probe.until(lambda: len(states) > 3, "the robot's state, though it is idle")
+    assert np.isfinite(states[-1].state).all() and len(states[-1].state) == 16
 
     rehearsal.fly(60)
     probe.until(lambda: rehearsal.learner[-1].trained_on > 40, "rows that were learned from")

@@ -51,6 +51,11 @@ def test_poses_follow_the_observations_and_a_new_episode_begins_a_new_path(
     expected = np.array([1.0 - p @ p, *(2.0 * p)]) / (1.0 + p @ p)
     np.testing.assert_allclose([q.w, q.x, q.y, q.z], expected, atol=1e-6)
     assert poses[0].header.frame_id == "world"
+    looked = probe.publisher(Observation, "robot_state")
+    state[0] = 9.0
+    looked.publish(observation("shown", 2, 0, state))
+    probe.until(lambda: poses[-1].pose.position.x == 9.0, "the pose between episodes")
+    assert len(paths) == 4
     rviz = yaml.safe_load((CONFIG / "rviz" / "deepilc.rviz").read_text())["Visualization Manager"]
     there = dict(probe.node.get_publisher_names_and_types_by_node("pose", "/"))
     kinds = {"Pose": "geometry_msgs/msg/PoseStamped", "Path": "nav_msgs/msg/Path"}

@@ -1,4 +1,7 @@
-"""Pose, path and TF of the system that a bridge drives, for RViz; it only listens."""
+"""Pose, path and TF of the system that a bridge drives, for RViz; it only listens.
+
+The path is that of the episode; a robot's pose is shown between episodes and in a safe stop too.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +14,7 @@ from rclpy.node import Node
 from deepilc_msgs.msg import Observation
 from deepilc_ros import conversions, parameters, process
 from deepilc_ros.parameters import Setting
-from deepilc_ros.qos import PACING, newest_for
+from deepilc_ros.qos import PACING, REAL_TIME, newest_for
 from deepilc_ros.robots import ROBOTS
 from deepilc_ros.run_name import RUN, run_name
 from sims import registry
@@ -58,6 +61,8 @@ class PoseNode(Node):
         self._send_frames = self._frame_sender()
         qos = newest_for(self._values["pacing"])
         self.create_subscription(Observation, "observation", self._on_observation, qos)
+        # a robot between episodes and in a safe stop: where it is, but no path
+        self.create_subscription(Observation, "robot_state", self._on_state, newest_for(REAL_TIME))
 
     # --- process ----------------------------------------------------------------------------
 
@@ -75,14 +80,19 @@ class PoseNode(Node):
     # --- rest -------------------------------------------------------------------------------
 
     def _on_observation(self, message: Observation) -> None:
+        if (pose := self._on_state(message)) is not None:
+            self._lengthen_path(pose, message.episode, message.step)
+
+    def _on_state(self, message: Observation) -> PoseStamped | None:
+        """Shows a state; None where it cannot be shown."""
         if message.run != self.run or message.spec_hash != self._system.spec_hash:
-            return
+            return None
         try:
             state = conversions.numbers(message.state, self._system.state.size, "state")
         except ValueError:
-            return
+            return None
         if not np.isfinite(state).all():
-            return
+            return None
         positions, quaternions = self._kinematics.poses(state)
         pose = PoseStamped()
         pose.header.stamp = message.header.stamp
@@ -91,7 +101,7 @@ class PoseNode(Node):
         _set_quaternion(pose.pose.orientation, quaternions[0])
         self._poses.publish(pose)
         self._send_frames(pose.header, positions, quaternions)
-        self._lengthen_path(pose, message.episode, message.step)
+        return pose
 
     def _lengthen_path(self, pose: PoseStamped, episode: int, step: int) -> None:
         if episode != self._episode:

@@ -23,8 +23,10 @@ from deepilc.robot.fields import put
 from deepilc.robot.interface import RobotInterface
 from deepilc.robot.world import RobotWorld
 from deepilc.safety import Backup, BackupSwitch
+from deepilc.transition import Observation
 from deepilc_msgs.msg import BridgeStatus
-from deepilc_ros import process
+from deepilc_msgs.msg import Observation as ObservationMsg
+from deepilc_ros import conversions, process
 from deepilc_ros.bridge_base import BridgeBase
 from deepilc_ros.drive import Drive
 from deepilc_ros.message_types import message_type
@@ -85,7 +87,8 @@ class RobotBridge(BridgeBase):
         )
 
     def _connect_own(self) -> None:
-        """The robot's topics, whose types the profile names."""
+        """The robot's topics, whose types the profile names, and its state for who only looks."""
+        self._states = self._publisher(ObservationMsg, "robot_state", NEWEST)
         for wanted in self._interface.subscriptions:
             kind = message_type(wanted.type)
             self._interface.check(wanted.topic, kind())
@@ -108,6 +111,31 @@ class RobotBridge(BridgeBase):
             for path, value in goto.message.items():
                 put(self._goto_message, path, value)
             self._goto_publisher = self._publisher(kind, goto.topic or "", NEWEST)
+
+    def _tick(self) -> None:
+        """One control period; who looks sees the robot also where nobody is asked to act."""
+        self._shown = False
+        super()._tick()
+        if not self._shown:
+            self._show()
+
+    def _send(self, observation: Observation) -> float:
+        self._shown = True
+        return super()._send(observation)
+
+    def _show(self) -> None:
+        world, now = self._world, time.monotonic()
+        reading, progress = self._interface.reading(now), world.progress
+        if not np.isfinite(reading.age):  # nothing has come
+            return
+        state = self._system.join(reading.state, world.acting)
+        seen = Observation(
+            progress.number, progress.episode, progress.step, progress.mode, 0, state
+        )
+        stamp = (self.get_clock().now() - Duration(seconds=reading.age)).to_msg()
+        self._states.publish(
+            conversions.write_observation(seen, self.run, self._system.spec_hash, stamp)
+        )
 
     def _halt(self, why: str) -> None:
         """Leaves the robot with its safe action."""
