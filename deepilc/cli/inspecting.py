@@ -85,11 +85,14 @@ def bench(
             show_default=False,
         ),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit code 1 if a target is missed.")
+    ] = False,
 ) -> None:
     """Measure speed, reaction to faults, long runs and sample efficiency against their targets.
 
     With --json, one object per line: bench, metric, value, unit, target, ok. The exit code is 0
-    whether targets are met or not: a figure is a figure of this machine.
+    whether targets are met or not, unless --strict is given: a figure is one of this machine.
 
     For example:
 
@@ -125,9 +128,11 @@ def bench(
     table.add_column("value", justify="right")
     for column in ("unit", "target", "met"):
         table.add_column(column)
+    missed = 0
     with Console(stderr=True).status("measuring") as progress:  # shown on a terminal only
         for row in benches.run(name, settings):
             progress.update(f"measured {row['metric']}")
+            missed += row["ok"] is False
             if json_:
                 typer.echo(json.dumps(row))
                 continue
@@ -136,6 +141,8 @@ def bench(
             table.add_row(row["metric"], value, row["unit"], row["target"] or "", met)
     if not json_:
         console.print(table)
+    if strict and missed:
+        raise typer.Exit(1)
 
 
 def _draw(names: list[str], path: Path) -> None:

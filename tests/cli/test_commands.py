@@ -269,3 +269,17 @@ def test_a_system_of_ones_own_may_move_have_long_episodes_and_break(tmp_path, mo
     assert run([*again, *settings, "--system", "moved/line.py:line", "--out", "second"]) == 0
     moved = RunFolder.resume("second").read_config()["system"]
     assert moved == f"{tmp_path / 'moved' / 'line.py'}:line"
+
+
+def test_a_strict_bench_fails_where_a_target_is_missed(monkeypatch):
+    from deepilc import bench
+    from deepilc.bench import Target, measured
+
+    def rows(name, settings):
+        yield measured("policy", "met", 1.0, "s", Target("<=", 2.0))
+        yield measured("policy", "for orientation", 9.0, "s")
+        yield measured("policy", "missed", 3.0, "s", Target("<=", 2.0))
+
+    monkeypatch.setattr(bench, "run", rows)
+    assert run(["bench", "policy"]) == 0
+    assert run(["bench", "policy", "--strict"]) == 1
