@@ -160,6 +160,15 @@ class Guard:
             return self.safe(breach)
         return self.limit(action, previous_action, source=source)
 
+    def near(self, action: np.ndarray) -> tuple[np.ndarray, str]:
+        """The policy's action within `action_range` of the safe one, and why it differs."""
+        action = np.asarray(action, np.float32)
+        if action.shape != self._safe.shape or not np.isfinite(action).all():
+            return action, ""  # for `check` to refuse
+        allowed = np.clip(action, self._near_low, self._near_high)
+        away = allowed != action
+        return allowed, f"magnitude: {self._first(away, action)}" if away.any() else ""
+
     def limit(
         self,
         action: np.ndarray,
@@ -183,6 +192,9 @@ class Guard:
         low, high = self._low, self._high
         if source is Source.POLICY:
             low, high = self._near_low, self._near_high
+            if previous_action is not None:  # on the way back from where an operator had it
+                low, high = np.minimum(low, previous_action), np.maximum(high, previous_action)
+                low, high = np.maximum(low, self._low), np.minimum(high, self._high)
         allowed = np.minimum(np.maximum(action, low), high)
         if (allowed != action).any():
             reasons.append(f"magnitude: {self._first(allowed != action, action)}")

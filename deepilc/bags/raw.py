@@ -282,6 +282,8 @@ class _Sampler:
             self._end_period(now, self._interface.reading(now))
         elif now - tick.at <= SNAP * period:
             tick.action = action  # commands of one period that come on several topics
+        elif tick.reading.outside:
+            self._end_period(now, self._interface.reading(now))
         elif not (np.abs(action - tick.action) <= SAME * self._action_scale).all():
             self._break("action changed within the period")
             self._start(now)
@@ -306,6 +308,10 @@ class _Sampler:
     def _end_period(self, at: float, reading: Reading) -> None:
         tick = self._tick
         assert tick is not None
+        if tick.reading.outside:  # it had left the workspace, and the row before is terminated
+            self._found.noted["episodes that left the workspace"] += 1
+            self._cut()
+            return
         if wrong := faults(reading):
             self._break(f"state not to be used: {_kind(wrong[0])}")
             return
@@ -318,9 +324,6 @@ class _Sampler:
             self._found.dropped["irregular period between measurements"] += 1
         else:
             self._periods.append((number, tick, after))
-        if reading.outside:  # the row before is terminated
-            self._found.noted["episodes that left the workspace"] += 1
-            self._cut()
 
     def _begin_period(self, at: float, reading: Reading) -> _Tick:
         self._tick, self._due = _Tick(at, reading, self._action), None

@@ -138,6 +138,8 @@ class Cell:
             and (key not in NEUTRAL or NEUTRAL[key] != value)
         }
         content["trainer"] = self.trainer
+        if self.trainer == "deepilc" and 0 < config.warmup_transitions < system.horizon:
+            content["random phase"] = "ends within the episode"  # it used to end with it
         content["world"] = system.model_hash(config.parameters)
         learned = config.model.residual or config.model.synthetic_share or config.model.gate
         if not learned:  # then the settings of what is learned about the model mean nothing

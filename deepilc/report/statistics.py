@@ -66,7 +66,7 @@ class Crossing:
     @property
     def bounded(self) -> bool:
         """Whether it may have needed far less: the only evaluation before is that of the start."""
-        return self.immediate or (not self.censored and 0 < self.gap == self.transitions)
+        return not self.censored and self.gap in (0, self.transitions)
 
     @property
     def counted(self) -> int:

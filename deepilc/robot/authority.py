@@ -111,6 +111,9 @@ class Authority:
     ) -> Command:
         """Operator before sensor faults before backup before misses before the guarded policy.
 
+        An operator whose command cannot be told is no operator to the backup controller, but the
+        policy does not act.
+
         Args:
             now: Steady time (s).
             reading: The robot's state.
@@ -122,10 +125,8 @@ class Authority:
         if (human := self.human(asked)) is not None:
             self._restart_ramp(human.action)
             return human
-        if asked is not None:
-            return self.safe(now, reading, BAD_TAKEOVER, requested)
         if wrong := faults(reading):
-            return self.safe(now, reading, wrong[0], requested)
+            return self.safe(now, reading, wrong[0] if asked is None else BAD_TAKEOVER, requested)
         state = np.concatenate([reading.state, self.acting])
         reach = self.guard.envelope.reach(state)
         if self._switch.update(reach) and self._backup is not None:
@@ -133,9 +134,12 @@ class Authority:
             self._restart_ramp(action)
             why = f"backup controller: at {100.0 * reach:.0f} % of the workspace"
             return Command(action, requested, Source.BACKUP, why)
+        if asked is not None:
+            return self.safe(now, reading, BAD_TAKEOVER, requested)
         if request is None:
             return self.safe(now, reading, NO_ACTION, requested)
-        wanted, ramp = self._ramped(requested)
+        near, far = self.guard.near(requested)  # before the ramp, which may begin further away
+        wanted, ramp = self._ramped(near)
         verdict = self.guard.check(
             wanted,
             state,
@@ -145,7 +149,7 @@ class Authority:
         )
         if verdict.source is Source.SAFE:
             return self.safe(now, reading, verdict.reason, requested)
-        reason = "; ".join(part for part in (ramp, verdict.reason) if part)
+        reason = "; ".join(part for part in (ramp, far, verdict.reason) if part)
         return Command(verdict.action, requested, Source.POLICY, reason)
 
     def human(self, asked: np.ndarray | None) -> Command | None:

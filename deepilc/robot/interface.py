@@ -249,6 +249,10 @@ class RobotInterface:
         """What is wrong with the takeover's newest message, or its absence; empty if nothing is."""
         return "" if self._takeover is None else self._takeover.fault(now)
 
+    def takeover_lost(self, now: float) -> bool:
+        """Whether an operator overrode until the takeover fell silent: nobody flies it now."""
+        return self._takeover is not None and self._takeover.lost(now)
+
     def ages(self, now: float) -> np.ndarray:
         """(n,) age (s) of every state; inf where it never came."""
         ages = np.full(self.system.state.size, math.inf)

@@ -103,16 +103,16 @@ class TakeoverState:
             return None
         if now - self._arrived <= self.spec.max_age:
             return self._command.copy()
-        return np.full_like(self._command, np.nan) if self._lost(now) else None
+        return np.full_like(self._command, np.nan) if self.lost(now) else None
 
     def fault(self, now: float) -> str:
         """What is wrong with the newest message, or its absence; empty if nothing is."""
-        if self._lost(now):
+        if self.lost(now):
             silent = now - self._arrived
             return f"no message for {silent:.1f} s while the switch was held: the link is lost"
         return self._fault
 
-    def _lost(self, now: float) -> bool:
+    def lost(self, now: float) -> bool:
         """Whether a joystick fell silent while its switch was held."""
         held = isinstance(self.spec, JoyTakeover) and self._command is not None
         return held and now - self._arrived > self.spec.max_age

@@ -69,9 +69,12 @@ def test_curves_that_lack_a_run_are_refused_before_anything_is_taken(tmp_path: P
     assert not here.finished(VG)
 
 
-def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_today() -> None:
+@pytest.mark.parametrize("name", ["scratch", "scratch-contact"])
+def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_today(
+    name: str,
+) -> None:
     """A new setting that changes names belongs into NEUTRAL; a new default makes results old."""
-    content = json.loads((RESULTS / "scratch" / "experiment.json").read_text())
+    content = json.loads((RESULTS / name / "experiment.json").read_text())
     kept = {cell["name"] for cell in content["cells"]}
     systems = list(dict.fromkeys(cell["system"] for cell in content["cells"]))
     for system in systems:

@@ -27,7 +27,7 @@ def curve(*returns: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def reached(*transitions: int) -> list[Crossing]:
-    return [Crossing(t, censored=False, interval=100) for t in transitions]
+    return [Crossing(t, censored=False, interval=100, gap=1) for t in transitions]
 
 
 def test_the_threshold_is_nine_tenths_of_the_pilots_mean_gain() -> None:
@@ -99,18 +99,20 @@ def test_one_pair_gives_a_ratio_without_an_interval() -> None:
 @pytest.mark.parametrize(
     ("slow", "fast", "value", "mark"),
     [
-        (Crossing(900, censored=True), Crossing(300, censored=False), 3.0, ">="),
-        (Crossing(300, censored=False), Crossing(900, censored=True), 1 / 3, "<="),
+        (Crossing(900, censored=True), Crossing(300, censored=False, gap=1), 3.0, ">="),
+        (Crossing(300, censored=False, gap=1), Crossing(900, censored=True), 1 / 3, "<="),
         (Crossing(900, censored=True), Crossing(900, censored=True), 1.0, "?"),
         # at once: counts 100, more than it needed
-        (Crossing(300, False), Crossing(0, False, interval=100), 3.0, ">="),
-        (Crossing(0, False, interval=100), Crossing(300, False), 1 / 3, "<="),
+        (Crossing(300, False, gap=1), Crossing(0, False, interval=100), 3.0, ">="),
+        (Crossing(0, False, interval=100), Crossing(300, False, gap=1), 1 / 3, "<="),
         (Crossing(900, True), Crossing(0, False, interval=100), 9.0, ">="),
         (Crossing(0, False, interval=100), Crossing(0, False, interval=100), 1.0, "?"),
         # at the first evaluation after the start: it may have needed far less
         (Crossing(300, False, 100, gap=100), Crossing(100, False, 100, gap=100), 3.0, ">="),
         (Crossing(100, False, 100, gap=100), Crossing(300, False, 100, gap=100), 1 / 3, "<="),
         (Crossing(300, False, 100, gap=100), Crossing(200, False, 100, gap=100), 1.5, ""),
+        # nothing was evaluated before: just as much
+        (Crossing(300, False, 100, gap=100), Crossing(100, False, 100), 3.0, ">="),
     ],
 )
 def test_what_a_run_did_not_show_makes_the_ratio_a_bound(

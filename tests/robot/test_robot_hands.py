@@ -210,9 +210,28 @@ def test_a_takeover_whose_link_is_lost_stops_safely_and_is_not_given_to_the_poli
     assert bench.drive.state is State.SAFE_STOP
     assert not any(row.source is Source.POLICY for row in bench.transitions[made:])
     assert "link is lost" in bench.arm() and bench.drive.state is State.SAFE_STOP
+    gone = bench.gone  # with the stick dead the robot can still be sent back, but not armed
+    assert bench.drive.reset(bench.flight.now).endswith("arm it when it is there")
+    assert bench.gone == gone + 1 and "link is lost" in bench.arm()
     bench.flight.joy(held=False)
     bench.period(position=(0.0, 0.0, 0.0))
     assert bench.arm() == "armed"
+
+
+@pytest.mark.parametrize("where", ["resetting", "paused"])
+def test_a_lost_link_leaves_the_safe_action_where_the_operator_has_the_robot(where) -> None:
+    bench = Bench().fly()
+    if where == "resetting":
+        bench.drive.reset(bench.flight.now)
+    else:
+        bench.drive.pause(bench.flight.now)
+    state = bench.drive.state
+    bench.flight.joy(thrust=1.0)
+    for _ in range(12):
+        bench.period()
+    np.testing.assert_array_equal(bench.sent[-1], HOVER)
+    assert bench.drive.state is state
+    assert "link is lost" in "; ".join(bench.flight.world.obstacles(bench.flight.now))
 
 
 def test_an_operator_who_flies_is_not_sent_away_at_the_end_of_an_episode() -> None:

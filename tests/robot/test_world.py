@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("nav_msgs", reason="needs the messages of ROS 2")
 
 from deepilc.backup_design import design
+from deepilc.guard import GuardLimits
 from deepilc.plan import Plan
 from deepilc.robot.world import RobotWorld
 from deepilc.safety import BackupSwitch
@@ -182,6 +183,36 @@ def test_the_policy_is_let_in_slowly() -> None:
     assert flight.world.interventions == 0, "a healthy flight's beginning is no alarm"
     flight.tick(1e3 * CLIMB)
     assert flight.world.interventions == 1
+
+
+def test_a_ramp_after_a_takeover_leads_back_into_the_range_of_a_first_flight() -> None:
+    limits = GuardLimits(action_range=0.1)
+    flight = Flight(START, ramp_periods=4, limits=limits)
+    flight.begin()
+    for _ in range(2):
+        flight.pass_time()
+        flight.joy(thrust=9.0)
+        assert flight.world.step(flight.now, None).action_applied[0] == SYSTEM.action.high[0]
+    flight.joy(held=False)
+    near = HOVER[0] + 0.1 * float(SYSTEM.action.high[0] - SYSTEM.action.low[0])
+    applied = [flight.tick(np.full(4, 18.0)).action_applied[0] for _ in range(6)]
+    steps = -np.diff([float(SYSTEM.action.high[0]), *applied])
+    assert (steps > -1e-5).all() and steps.max() < 0.5 * (SYSTEM.action.high[0] - near)
+    assert applied[-1] == pytest.approx(near, rel=1e-6)
+
+
+def test_a_lost_takeover_is_flown_back_from_the_edge_by_the_backup_but_not_by_the_policy() -> None:
+    backup, _ = design(BASE, trim=HOVER)
+    start = START.copy()
+    start[:3] = 3.5, 0.0, 0.0
+    bounds = {"bounds": {"x": (-4.0, 4.0)}}
+    flight = Flight(start, bounds, backup=backup, switch=BackupSwitch(0.8, 0.5))
+    flight.begin()
+    flight.joy()
+    edge = [flight.tick(CLIMB, position=(3.5, 0.0, 0.0)).source for _ in range(9)]
+    assert edge == [Source.HUMAN] * 6 + [Source.BACKUP] * 3
+    inside = [flight.tick(CLIMB, position=(0.0, 0.0, 0.0)).source for _ in range(3)]
+    assert inside == [Source.SAFE] * 3
 
 
 def test_an_operator_overrides_at_any_time_and_the_rows_are_learned_from() -> None:

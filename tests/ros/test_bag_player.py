@@ -92,6 +92,9 @@ def test_bags_of_another_system_are_refused_with_what_to_set(nodes: Any, tmp_pat
     nodes.start("player", run=run, bags=str(bag), system="rexquadrotor+delay1")
     assert nodes.exit_code("player") == 2
     assert "start it with --set train.system=rexquadrotor" in nodes.output("player")
+    nodes.start("player", run=run, bags=str(bag), profile="quadrotor_odometry")
+    assert nodes.exit_code("player") == 2
+    assert "--set train.system=rexquadrotor+delay1" in nodes.output("player")
 
 
 def test_player_without_bags_says_so(nodes: Any) -> None:

@@ -1,6 +1,8 @@
 """The learner node starts from the same files as `deepilc finetune`."""
 
 import json
+import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import torch
 import yaml
 
 from deepilc import config as configuration
+from deepilc import stack, up
 from deepilc.learner import Learner
 from deepilc.run import RunFolder
 from deepilc.train import train
@@ -57,10 +60,32 @@ def test_the_learner_goes_on_with_the_critics_of_a_run_folder(
     assert settings["agent"]["burn_in"] == 0, "its critics have learned"
 
 
+def test_a_run_goes_on_though_what_it_began_with_is_gone(
+    nodes: Any, probe: Any, small: dict[str, Any], tmp_path: Path
+) -> None:
+    config = configuration.resolve({**small, "transitions": 100, "evaluation_episodes": 0})
+    with RunFolder.create(tmp_path / "earlier", config=config.model_dump(mode="json")) as earlier:
+        train(config, earlier)
+    run = nodes.folder / "run"
+    nodes.parameters = {**small, "run": str(run)}
+    policies = probe.listen(Policy, "policy", LATCHED)
+    nodes.start("learner", initial=str(earlier.path))
+    probe.until(lambda: policies, "a policy")
+    nodes.signal("learner", signal.SIGINT)
+    assert nodes.exit_code("learner") == 0, nodes.output("learner")
+    shutil.rmtree(earlier.path)
+    policies.clear()
+    nodes.start("learner", initial=str(earlier.path))
+    probe.until(lambda: policies, "a policy of the resumed run")
+
+
 def test_a_robot_is_not_driven_by_random_networks_unless_they_are_asked_for(
     nodes: Any, probe: Any, small: dict[str, Any]
 ) -> None:
-    nodes.parameters = {**small, "run": str(nodes.folder / "run")}
+    # as a stack does it: the run's folder is there before the learner
+    chosen = stack.load("quadrotor_hardware")
+    run = up.prepare(chosen, nodes.folder / "run")
+    nodes.parameters = {**small, "run": str(run.path)}
     nodes.start("learner", stay=True)
     assert nodes.exit_code("learner") == 2
     assert "would be driven by random networks" in nodes.output("learner")

@@ -116,7 +116,8 @@ def test_nodes_of_a_simulation_use_what_the_policy_allows_and_nothing_else(
 def test_nodes_of_a_rehearsal_use_what_policy_and_profile_say_and_nothing_else(
     start: Any, probe: Any
 ) -> None:
-    runner = start("quadrotor_rehearsal", namespace="there")
+    random = "nodes.learner.parameters.initial=random"
+    runner = start("quadrotor_rehearsal", random, namespace="there")
     assert "bridge is active" in operate("there", "start")
     compare(probe, runner, "there")
 

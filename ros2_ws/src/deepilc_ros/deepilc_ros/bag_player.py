@@ -25,6 +25,7 @@ from deepilc_ros.robots import ROBOTS
 from deepilc_ros.run_name import RUN, run_name
 from deepilc_ros.timers import steady_timer
 from sims import registry
+from sims.delayed import SUFFIX
 from sims.system import System
 
 SETTINGS = (
@@ -187,14 +188,20 @@ def _rows(bags: list[Path], profile: str, system: System) -> Dataset:
         UserError: There are none, or they are of another system than the stack.
     """
     if profile:
-        return raw.load(bags, profiles.load(profile), system)
+        loaded = profiles.load(profile)
+        _same(loaded.system + (SUFFIX if loaded.delay else ""), system)
+        return raw.load(bags, loaded, system)
     recorded = recorded_settings(bags).get("system", system.name)
+    _same(recorded, system)
+    return transitions.load(bags, system)
+
+
+def _same(recorded: str, system: System) -> None:
     if registry.get(recorded).name != system.name:
         raise UserError(
             f"the bags are of {recorded}, the stack of {system.name}; start it with "
             f"--set train.system={recorded}"
         )
-    return transitions.load(bags, system)
 
 
 def main() -> int:

@@ -16,6 +16,7 @@ from std_srvs.srv import Trigger
 from deepilc.bringup import STOP_GRACE
 from deepilc.errors import UserError
 from deepilc.learner import Learner
+from deepilc.run import RunFolder
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Linearization, Pace, Policy, Transition
 from deepilc_msgs.srv import GetTransitions, Linearize
 from deepilc_ros import conversions, parameters, process, robots
@@ -388,13 +389,18 @@ def _initial(given: str, run: Path, *, robot: bool) -> Path | None:
     Raises:
         UserError: Nothing is given, and a robot would fly random networks.
     """
-    if not given and robot and not (run / "run.json").exists():
+    if not given and robot and not _begun(run):
         raise UserError(
             "the parameter initial is empty, so a robot would be driven by random networks; give a "
             "run folder, a checkpoint or a policy (`deepilc pretrain` makes them), or the word "
             "random if that is what you want"
         )
     return Path(given).expanduser() if given not in ("", "random") else None
+
+
+def _begun(run: Path) -> bool:
+    """Whether there is a run to go on with: its folder alone is made before the learner starts."""
+    return (run / "run.json").exists() and RunFolder.resume(run).has_checkpoint
 
 
 def _one_thread(device: str) -> None:

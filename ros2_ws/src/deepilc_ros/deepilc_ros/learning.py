@@ -78,11 +78,12 @@ def open_learner(
     Raises:
         UserError: The folder is something else, or holds a run with other settings.
     """
-    config = starting_from(config, initial)
     if not (path / "run.json").exists():
         Folder.create(path, config=config.model_dump(mode="json"))
     folder = Folder.resume(path)
     if not folder.has_checkpoint:
+        config = starting_from(config, initial)
+        folder.write_config(config.model_dump(mode="json"))
         learner = Learner(config, folder.name, lockstep=lockstep, robots=robots)
         if initial is not None:
             started = learner.start_from(initial)
@@ -91,6 +92,9 @@ def open_learner(
         folder.rewind({}, 0)
         return learner, folder
     learner = Learner.resume(folder.checkpoint, lockstep=lockstep)
+    if config.agent.burn_in is None:  # what it began with counts
+        agent = {"burn_in": learner.config.agent.burn_in}
+        config = config.model_copy(update={"agent": config.agent.model_copy(update=agent)})
     there, here = learner.config.model_dump(), config.model_dump()
     different = [key for key in here if here[key] != there[key]]
     if different:

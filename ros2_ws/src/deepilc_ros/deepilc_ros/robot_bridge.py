@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from rclpy.duration import Duration
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
@@ -132,10 +131,10 @@ class RobotBridge(BridgeBase):
         seen = Observation(
             progress.number, progress.episode, progress.step, progress.mode, 0, state
         )
-        stamp = (self.get_clock().now() - Duration(seconds=reading.age)).to_msg()
-        self._states.publish(
-            conversions.write_observation(seen, self.run, self._system.spec_hash, stamp)
+        message = conversions.write_observation(
+            seen, self.run, self._system.spec_hash, self._ago(reading.age)
         )
+        self._states.publish(message)
 
     def _halt(self, why: str) -> None:
         """Leaves the robot with its safe action."""
@@ -182,14 +181,18 @@ class RobotBridge(BridgeBase):
         return answer
 
     def _other_commanders(self, topic: str) -> list[str]:
-        """Nodes beside this one that publish commands, but for the one that resets the robot."""
+        """Nodes beside this one that publish commands, but for the one that resets the robot.
+
+        Each of the two is let off once: a second node of that name is another.
+        """
+        own = self.get_namespace().rstrip("/")
         found = [
-            info.node_name
-            for info in self.get_publishers_info_by_topic(self.resolve_topic_name(topic))
-            if info.node_name != self._profile.reset.node
+            f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+            for info in self.get_publishers_info_by_topic(topic)  # resolves and remaps it
         ]
-        with suppress(ValueError):  # itself, once: a namesake is another
-            found.remove(self.get_name())
+        for allowed in (self.get_name(), self._profile.reset.node):
+            with suppress(ValueError):
+                found.remove(f"{own}/{allowed}")
         return sorted(found)
 
     def _count_publishing(self, topic: str) -> int:
@@ -242,8 +245,13 @@ class RobotBridge(BridgeBase):
 
     def _measured(self) -> Time:
         """As the robot's topics say, so that rows can be laid beside other recordings."""
-        ago = Duration(seconds=time.monotonic() - self._world.measured)
-        return (self.get_clock().now() - ago).to_msg()
+        return self._ago(time.monotonic() - self._world.measured)
+
+    def _ago(self, seconds: float) -> Time:
+        """ROS time some steady seconds ago; 0 where simulated time is younger than that."""
+        now = self.get_clock().now().nanoseconds
+        sec, nanosec = divmod(max(0, now - round(1e9 * seconds)), 10**9)
+        return Time(sec=sec, nanosec=nanosec)
 
     def _complete_status(self, message: BridgeStatus) -> None:
         world = self._world

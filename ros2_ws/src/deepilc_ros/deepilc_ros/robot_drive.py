@@ -130,7 +130,7 @@ class RobotDrive(Drive):
         """
         resting = self.state in (State.IDLE, State.SAFE_STOP) or self._paused
         if resting and self._reset.mode == "robot":
-            if self.world.interface.human(now) is not None:
+            if self._flown(now):
                 return f"nothing reset: {TAKEN_OVER}"
             self._paused = False  # from now on it waits for `arm` as after a safe stop
             self._begin_reset(now, State.SAFE_STOP)
@@ -333,10 +333,15 @@ class RobotDrive(Drive):
         if self._reset.mode != "operator":
             self._let_go(now)
 
+    def _flown(self, now: float) -> bool:
+        """Whether an operator has the robot; not one whose link is lost."""
+        interface = self.world.interface
+        return interface.human(now) is not None and not interface.takeover_lost(now)
+
     def _let_go(self, now: float) -> None:
         """Hands the robot over to who brings it to its start, once no operator flies it."""
         if self._commanding:
-            if self.world.interface.human(now) is not None:
+            if self._flown(now):
                 return
             self.world.leave(now, self.reason)
             self._commanding = False
@@ -357,7 +362,8 @@ class RobotDrive(Drive):
             return
         if self._commanding:
             self.world.hold(now, self.reason)
-            if fault := self.world.interface.takeover_fault(now):
+            if self.world.interface.takeover_lost(now):
+                fault = self.world.interface.takeover_fault(now)
                 self._safe_stop(now, f"takeover: {fault}")
             else:
                 self._let_go(now)
