@@ -120,7 +120,8 @@ def nan_actions(flight: Flight) -> None:
     # a loaded machine may miss the last one
     another_answers(flight, "not finite", "policy node silent", action=nothing)
     bad = [row for row in flight.rehearsal.rows[first:] if "not finite" in row.guard_reason]
-    assert bad and all(row.source == Transition.SAFE for row in bad)
+    assert bad or "silent" in flight.rehearsal.status[-1].reason
+    assert all(row.source == Transition.SAFE for row in bad)
 
 
 def actions_of_another_specification(flight: Flight) -> None:
@@ -245,6 +246,8 @@ def test_whatever_breaks_in_flight_the_robot_is_safe_until_an_operator_arms(
         breaks, promises = BREAKS[kind]
         rehearsal.fly(12)
         rehearsal.spin(faults.random.uniform(0.0, 0.5))
+        # between two episodes a silent policy disarms the bridge to a robot that is left alone
+        flight.probe.until(lambda: 3 < rehearsal.rows[-1].step < 60, "the middle of an episode")
         print(f"{kind} at transition {rehearsal.rows[-1].number}", flush=True)
         faults.tries(kind, promises=promises)
         breaks(flight)
