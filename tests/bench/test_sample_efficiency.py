@@ -39,6 +39,7 @@ def test_crossings_of_the_pilots_level_are_counted_and_compared(tmp_path: Path) 
     assert values["real: SAC transitions to threshold, median"] == 400.0
     censored = "real: SB3 SAC transitions to threshold, median (2 of 2 censored)"
     assert censored in values and values[censored] is None
-    assert values["real: SAC / VG-SAC, geometric mean"] == pytest.approx(4.0)
+    # VG-SAC was there at the first evaluation, and may have needed less
+    assert values["real: SAC / VG-SAC, geometric mean (lower bound)"] == pytest.approx(4.0)
     assert values["real: SB3 SAC / VG-SAC, geometric mean (lower bound)"] == pytest.approx(4.0)
     assert list((tmp_path / "logs").iterdir()) == [], "nothing had to run"
