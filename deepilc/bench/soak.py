@@ -1,12 +1,16 @@
-"""Simulated hours of operation: what each node's process keeps, how long its queues become.
+"""Hours of operation: what each node's process keeps, how long its queues become.
 
-The stack runs in real time, with time made to pass faster. What will be full one day is so small
-that it is full soon: replay, history of the bridge, the recorder's bag. A process that grows from
-then on leaks. The numbers of processes are the kernel's own (/proc).
+The stack runs in real time; in simulation time is made to pass faster. What will be full one day is
+so small that it is full soon: replay, history of the bridge, the recorder's bag. A process that
+grows from then on leaks. The numbers of processes are the kernel's own (/proc).
+
+A robot's stack (the rehearsal) takes its hour: a robot does not hurry. This process is its operator
+then, and arms it again after every safe stop.
 """
 
 import json
 import os
+import subprocess
 import tempfile
 import time
 from collections import defaultdict
@@ -19,6 +23,7 @@ from typing import Any
 from deepilc import stack as stacks
 from deepilc.bench import Measurement, Target, measured
 from deepilc.errors import UserError
+from deepilc.stack import Stack
 from sims import registry
 
 __all__ = ["run"]
@@ -29,6 +34,9 @@ FULL = 1000  # transitions that fill replay and history
 SETTLE = 2 * FULL  # transitions from which on nothing may grow, at least
 SETTLE_SHARE = 0.1  # of the whole, at least
 PERIOD = 1.0  # s between two samples
+ROBOT_BRIDGE = "robot_bridge"  # executable
+RESTING = (0, 3)  # IDLE and SAFE_STOP of deepilc_msgs/BridgeStatus, which wait for an operator
+LOOK = 5.0  # s between two looks of the operator
 GROWTH = Target("<=", 10.0)  # MB
 CONSTANT = Target("<=", 0.0)
 
@@ -49,13 +57,14 @@ class _Sample:
 
 
 def run(
-    hours: float = 1.0, real_time_factor: float = 8.0, domain: int = 89
+    stack: str = STACK, hours: float = 1.0, real_time_factor: float | None = None, domain: int = 89
 ) -> Iterator[Measurement]:
     """Measures a long run.
 
     Args:
-        hours: Simulated hours, 0.05 or more.
-        real_time_factor: Simulated seconds per second.
+        stack: A stack of one quadrotor in real time, simulated or behind a robot's topics.
+        hours: Hours of simulated time, 0.05 or more; on a robot of flight, its resets come on top.
+        real_time_factor: Simulated seconds per second; None for 8, and for 1 on a robot.
         domain: ROS domain, so that nothing else takes part.
 
     Yields:
@@ -65,17 +74,25 @@ def run(
     Raises:
         UserError: ROS 2 is missing, a number is out of range, or the stack failed.
     """
-    if hours < 0.05 or real_time_factor <= 0.0:
+    bridge = stacks.load(stack).nodes.get("bridge")
+    if bridge is None or stacks.load(stack).pacing != "real_time":
+        raise UserError(f"stack {stack} is no stack of one robot in real time; try {STACK}")
+    robot = bridge.executable == ROBOT_BRIDGE
+    factor = real_time_factor or (1.0 if robot else 8.0)
+    if hours < 0.05 or factor <= 0.0 or (robot and factor != 1.0):
         raise UserError(
-            f"hours {hours:g}, real_time_factor {real_time_factor:g}: allowed are 0.05 or more "
-            "simulated hours, and factors above 0"
+            f"hours {hours:g}, real_time_factor {factor:g}: allowed are 0.05 or more "
+            "simulated hours, and factors above 0 (1 on a robot)"
         )
     os.environ["ROS_DOMAIN_ID"] = str(domain)
-    dt = registry.get(stacks.load(STACK).train.system).dt
+    dt = registry.get(stacks.load(stack).train.system).dt
     transitions = round(3600.0 * hours / dt)
     settled = max(SETTLE, round(SETTLE_SHARE * transitions))
+    own = _of_robot() if robot else _of_simulation(factor)
+    small = stacks.load(stack, [*_overrides(transitions), *own])
     begin = time.monotonic()
-    samples, statuses, restarts = _operate(transitions, settled, real_time_factor)
+    operator = _Operator() if robot else None
+    samples, statuses, restarts = _operate(small, settled, operator)
     last = statuses[-1]
     yield measured(BENCH, "simulated", last["number"] * dt / 3600.0, "h")
     seconds = time.monotonic() - begin
@@ -98,6 +115,9 @@ def run(
     yield measured(BENCH, "transitions lost", last["lost"], "", CONSTANT)
     yield measured(BENCH, "misses", 100.0 * last["misses"] / last["number"], "%")
     yield measured(BENCH, "nodes that died", restarts, "", CONSTANT)
+    if operator is not None:
+        yield measured(BENCH, "armed by the operator", operator.armed, "times")
+        yield measured(BENCH, "episodes", last["episode"], "")
 
 
 def _growth(values: list[float] | list[int]) -> float:
@@ -106,13 +126,51 @@ def _growth(values: list[float] | list[int]) -> float:
     return float(median(values[-tenth:]) - median(values[:tenth]))
 
 
+class _Operator:
+    """Starts a robot's stack, and arms it wherever it waits for that.
+
+    Attributes:
+        armed: How often.
+    """
+
+    def __init__(self) -> None:
+        from deepilc.bringup import environment, find_executable
+
+        self.armed = 0
+        self._env = environment()
+        self._executable = str(find_executable("deepilc_ros", "operate", self._env))
+        self._started = False
+        self._next = time.monotonic() + LOOK
+
+    def look(self, status: dict[str, Any] | None) -> None:
+        """Does what the bridge waits for, once every few seconds.
+
+        Args:
+            status: The stack's newest; None before the first one.
+        """
+        if time.monotonic() < self._next:
+            return
+        if not self._started:
+            self._started = self._say("start")
+        elif status is None or status["bridge_state"] in RESTING:
+            self._say("reset")  # it may have drifted: back to its start
+            time.sleep(2.0)  # the way there
+            self.armed += self._say("arm")
+        self._next = time.monotonic() + LOOK
+
+    def _say(self, command: str) -> bool:
+        done = subprocess.run(
+            [self._executable, command], env=self._env, capture_output=True, timeout=60
+        )
+        return done.returncode == 0
+
+
 def _operate(
-    transitions: int, settled: int, factor: float
+    stack: Stack, settled: int, operator: _Operator | None
 ) -> tuple[dict[str, list[_Sample]], list[dict[str, Any]], int]:
     """Runs the stack to its end; samples and statuses after warm-up, and deaths of nodes."""
     from deepilc import up
 
-    stack = stacks.load(STACK, _overrides(transitions, factor))
     samples: dict[str, list[_Sample]] = defaultdict(list)
     statuses: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="deepilc-bench-") as folder:
@@ -120,8 +178,10 @@ def _operate(
         with up.Runner(stack, run) as runner:
             due = time.monotonic()
             while (code := runner.poll()) is None:
+                if operator is not None:
+                    operator.look(_status(run))
                 if time.monotonic() >= due:
-                    due += PERIOD
+                    due = time.monotonic() + PERIOD
                     status = _status(run)
                     if status is not None and status["number"] >= settled:
                         statuses.append(status)
@@ -139,7 +199,7 @@ def _operate(
     return {node: taken[:-2] or taken for node, taken in samples.items()}, statuses, restarts
 
 
-def _overrides(transitions: int, factor: float) -> list[str]:
+def _overrides(transitions: int) -> list[str]:
     """A small learner, and limits that are reached during warm-up."""
     return [
         f"train.transitions={transitions}",
@@ -151,12 +211,28 @@ def _overrides(transitions: int, factor: float) -> list[str]:
         f"train.checkpoint_interval={FULL}",
         "train.agent.critic_hidden=32",
         "train.agent.actor_hidden=32",
-        f"nodes.bridge.parameters.real_time_factor={float(factor)}",
-        "nodes.bridge.parameters.silent_periods=40",
         f"nodes.bridge.parameters.history={FULL}",
         "nodes.learner.nice=0",  # a learner that is starved has other things to show than leaks
         "nodes.recorder.parameters.piece_mb=4.0",
         "nodes.recorder.parameters.total_mb=16.0",
+    ]
+
+
+def _of_simulation(factor: float) -> list[str]:
+    """Time passes faster, so that a hiccup is more periods long."""
+    return [
+        f"nodes.bridge.parameters.real_time_factor={factor}",
+        "nodes.bridge.parameters.silent_periods=40",
+    ]
+
+
+def _of_robot() -> list[str]:
+    """A policy that knows nothing, so that the robot often leaves its workspace and is reset."""
+    return [
+        "train.warmup_transitions=0",
+        "nodes.learner.parameters.initial=random",
+        "nodes.learner.parameters.stay=false",
+        "nodes.learner.completes=true",
     ]
 
 

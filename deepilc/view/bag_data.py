@@ -90,7 +90,7 @@ class BagData:
         return {}
 
     def last_episode(self) -> Episode | None:
-        """The last but one episode, which is complete, else the only one."""
+        """The newest complete episode, else the one begun."""
         return last_episode(self._newest(), self.system.dt)
 
     def model_error(self) -> ModelError | None:
@@ -125,7 +125,15 @@ class BagData:
         if self._rows is None:
             rows = rows.take(np.arange(max(0, len(rows) - NEWEST_ROWS), len(rows)))
             valid = np.concatenate([part.valid for _, part in linearized(rows, self._model)])
+            ends = rows.terminated | rows.truncated
+            ends[-1] = rows.terminated[-1] or rows.step[-1] + 1 >= self.system.horizon  # else: cut
             self._rows = Rows(
-                rows.episode, rows.step, rows.state, rows.action, rows.next_state, valid
+                rows.episode,
+                rows.step,
+                rows.state,
+                rows.action,
+                rows.next_state,
+                valid,
+                ends,
             )
         return self._rows

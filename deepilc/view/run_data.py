@@ -103,7 +103,7 @@ class RunData:
             return None
         if (stamp := (stat.st_mtime_ns, stat.st_size)) != self._stamp:
             tensors, _ = checkpoint.load(file, self.system)
-            self._rows, self._stamp = _rows(tensors), stamp
+            self._rows, self._stamp = _rows(tensors, self.system.horizon), stamp
         return self._rows
 
     def last_episode(self) -> Episode | None:
@@ -176,10 +176,10 @@ class RunData:
         }[what]
 
 
-def _rows(tensors: Any) -> Rows:
+def _rows(tensors: Any, horizon: int) -> Rows:
     """Unpacks the replay's columns (`deepilc.replay.Replay`); of several robots the newest row's.
 
-    Each robot counts its episodes by itself.
+    Each robot counts its episodes by itself. An episode of `horizon` steps was truncated there.
     """
     from deepilc.replay import Replay
 
@@ -203,4 +203,5 @@ def _rows(tensors: Any) -> Rows:
         batch.action.numpy(),
         batch.next_state.numpy(),
         batch.valid.numpy() > 0.0,
+        (batch.terminated.numpy() > 0.0) | (keys[:, 2] + 1 >= horizon),
     )

@@ -32,6 +32,7 @@ class Rows:
         action: (N, m) as applied.
         next_state: (N, n)
         valid: (N,) whether its Jacobian is used.
+        ends: (N,) whether its episode is complete with it.
     """
 
     episode: np.ndarray
@@ -40,6 +41,7 @@ class Rows:
     action: np.ndarray
     next_state: np.ndarray
     valid: np.ndarray
+    ends: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,10 @@ class Shown(Protocol):
 
 
 def last_episode(rows: Rows, dt: float) -> Episode | None:
-    """The last but one, which is complete, else the only one."""
+    """The newest complete one, else the one begun."""
     if not len(rows.episode):
         return None
-    numbers = np.unique(rows.episode)
-    number = numbers[-2] if len(numbers) > 1 else numbers[-1]
+    complete = rows.episode[rows.ends]
+    number = complete[-1] if len(complete) else rows.episode[-1]
     mine = rows.episode == number
     return Episode(int(number), dt * rows.step[mine], rows.state[mine], rows.action[mine])

@@ -9,6 +9,7 @@ import pytest
 
 from deepilc.cli.app import run
 from deepilc.view.run_data import RunData
+from deepilc.view.shown import Rows, last_episode
 from sims import registry
 
 
@@ -27,6 +28,21 @@ def test_the_last_episode_is_complete_and_obeys_the_worlds_dynamics(folder: Path
     world = registry.get("cartpole").model("real")
     predicted = world.step(episode.state[:-1], episode.action[:-1])
     np.testing.assert_allclose(predicted, episode.state[1:], atol=1e-4)
+
+
+def test_the_newest_complete_episode_is_shown_also_when_it_is_the_newest_of_all() -> None:
+    def numbers(ends: list[int]) -> int | None:
+        """The episode shown of three with two steps each."""
+        flags = np.isin(np.arange(6), ends)
+        zeros = np.zeros((6, 1))
+        rows = Rows(np.repeat([4, 5, 6], 2), np.tile([0, 1], 3), zeros, zeros, zeros, flags, flags)
+        shown = last_episode(rows, 0.1)
+        return None if shown is None else shown.number
+
+    assert numbers([1, 3, 5]) == 6
+    assert numbers([1, 3]) == 5, "the newest one is under way"
+    assert numbers([1]) == 4, "the one before it was given up"
+    assert numbers([]) == 6, "none is complete"
 
 
 def test_the_models_error_is_that_of_the_nominal_model_in_typical_sizes(folder: Path) -> None:
