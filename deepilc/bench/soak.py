@@ -74,11 +74,13 @@ def run(
     Raises:
         UserError: ROS 2 is missing, a number is out of range, or the stack failed.
     """
-    bridge = stacks.load(stack).nodes.get("bridge")
+    nodes = stacks.load(stack).nodes
+    bridge = nodes.get("bridge")
     if bridge is None or stacks.load(stack).pacing != "real_time":
         raise UserError(f"stack {stack} is no stack of one robot in real time; try {STACK}")
     robot = bridge.executable == ROBOT_BRIDGE
-    factor = real_time_factor or (1.0 if robot else 8.0)
+    default = 1.0 if robot else 8.0
+    factor = default if real_time_factor is None else real_time_factor
     if hours < 0.05 or factor <= 0.0 or (robot and factor != 1.0):
         raise UserError(
             f"hours {hours:g}, real_time_factor {factor:g}: allowed are 0.05 or more "
@@ -88,7 +90,7 @@ def run(
     dt = registry.get(stacks.load(stack).train.system).dt
     transitions = round(3600.0 * hours / dt)
     settled = max(SETTLE, round(SETTLE_SHARE * transitions))
-    own = _of_robot() if robot else _of_simulation(factor)
+    own = _of_robot("fake_robot" in nodes) if robot else _of_simulation(factor)
     small = stacks.load(stack, [*_overrides(transitions), *own])
     begin = time.monotonic()
     operator = _Operator() if robot else None
@@ -226,9 +228,10 @@ def _of_simulation(factor: float) -> list[str]:
     ]
 
 
-def _of_robot() -> list[str]:
+def _of_robot(fake: bool) -> list[str]:
     """A policy that knows nothing, so that the robot often leaves its workspace and is reset."""
     return [
+        *(["nodes.fake_robot.parameters.goto_duration=0.3"] if fake else []),
         "train.warmup_transitions=0",
         "nodes.learner.parameters.initial=random",
         "nodes.learner.parameters.stay=false",

@@ -26,7 +26,20 @@ def test_descriptors_and_threads_stay_constant_and_memory_bounded(ros_domain, fa
     assert rows["nodes that died"] == 0.0
 
 
-@pytest.mark.parametrize("settings", [{"hours": "0.01"}, {"real_time_factor": "0"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"hours": "0.01"},
+        {"real_time_factor": "0"},
+        {"stack": "quadrotor_rehearsal", "real_time_factor": "2"},
+    ],
+)
 def test_numbers_out_of_range_are_refused(settings):
     with pytest.raises(UserError, match=r"allowed are 0\.05 or more simulated hours"):
         list(bench.run("soak", settings))
+
+
+@pytest.mark.parametrize("stack", ["quadrotor_sim", "two_quadrotors"])
+def test_stacks_that_wait_or_have_several_robots_are_refused(stack):
+    with pytest.raises(UserError, match="no stack of one robot in real time"):
+        list(bench.run("soak", {"stack": stack}))
