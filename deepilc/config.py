@@ -72,7 +72,8 @@ class TrainConfig(BaseModel):
     )
     warmup_transitions: Count = Field(
         300,
-        description="First transitions that act uniformly at random; 0 when a policy is loaded.",
+        description="First transitions that act uniformly at random; fine-tuning has none, and the "
+        "bridge to a robot refuses them.",
     )
     updates_per_transition: float = Field(
         4.0,

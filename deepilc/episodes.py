@@ -1,9 +1,9 @@
 """Sums transitions up to episodes: one row of `episodes.csv` each, whoever runs them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deepilc.transition import Mode, Transition
+from deepilc.transition import Mode, Source, Transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,8 @@ class Episode:
         number: Number of its last transition.
         policy_version: Version that acted in its last step.
         interventions: Transitions in which the guard or a human changed the action.
+        by_others: Transitions that say nothing about the policy: an operator or the backup
+            controller acted, or the state was not usable, so that the reward is not known.
         complete: Whether all its transitions were seen, from the reset on.
     """
 
@@ -32,6 +34,7 @@ class Episode:
     number: int
     policy_version: int
     interventions: int
+    by_others: int
     complete: bool
 
     @property
@@ -46,6 +49,7 @@ class Episode:
             "transitions": self.train_transitions,
             "policy_version": self.policy_version,
             "interventions": self.interventions,
+            "by_others": self.by_others,
             "complete": int(self.complete),
         }
 
@@ -70,6 +74,8 @@ class EpisodeSummer:
         self._return += transition.reward
         self._steps += 1
         self._interventions += transition.intervention
+        others = transition.source in (Source.HUMAN, Source.BACKUP) or bool(transition.excluded)
+        self._by_others += others
         if not transition.ends_episode:
             return None
         return Episode(
@@ -82,22 +88,33 @@ class EpisodeSummer:
             number=transition.number,
             policy_version=transition.policy_version,
             interventions=self._interventions,
+            by_others=self._by_others,
             complete=self._complete,
         )
 
     @property
-    def partial(self) -> tuple[int, bool, float, int, int]:
+    def partial(self) -> tuple[int, bool, float, int, int, int]:
         """The sums of the episode under way, for `resume`."""
-        return self._episode, self._complete, self._return, self._steps, self._interventions
+        counts = self._steps, self._interventions, self._by_others
+        return self._episode, self._complete, self._return, *counts
 
     def resume(self, train_transitions: int, partial: Sequence[float]) -> None:
         """Goes on where `partial` was read."""
         self.train_transitions = train_transitions
-        episode, complete, self._return, steps, interventions = partial
+        episode, complete, self._return, steps, interventions, *others = partial
         self._episode, self._complete = int(episode), bool(complete)
         self._steps, self._interventions = int(steps), int(interventions)
+        self._by_others = int(others[0]) if others else 0  # checkpoints from before it was counted
 
     def _begin(self, episode: int, *, complete: bool) -> None:
         self._episode = episode
         self._complete = complete
-        self._return, self._steps, self._interventions = 0.0, 0, 0
+        self._return, self._steps, self._interventions, self._by_others = 0.0, 0, 0, 0
+
+
+def counts(row: Mapping[str, str]) -> bool:
+    """Whether a row of `episodes.csv` tells what its policy reaches: seen whole, flown by it.
+
+    Files from before these columns count whole.
+    """
+    return row.get("complete", "1") == "1" and row.get("by_others", "0") == "0"

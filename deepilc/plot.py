@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepilc.episodes import counts
 from deepilc.run import RunFolder
 from deepilc.table import read_rows
 
@@ -54,7 +55,7 @@ def curve_of_run(folder: str | Path, label: str = "") -> Curve | None:
         label: What the legend says; by default algorithm, parameter set and folder name.
     """
     run = RunFolder.resume(folder)
-    rows = [row for row in read_rows(run.path / "episodes.csv") if row.get("complete", "1") == "1"]
+    rows = [row for row in read_rows(run.path / "episodes.csv") if counts(row)]
     evaluations: dict[int, list[float]] = {}
     train: list[tuple[int, float]] = []
     for row in rows:

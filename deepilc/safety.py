@@ -71,6 +71,38 @@ class Envelope:
             return f"tilt {tilt:.3g} rad is above {self.tilt:.3g} rad"
         return ""
 
+    def holds(self, backup: "Backup", switch: "BackupSwitch") -> None:
+        """Checks that a backup controller can do its work here: fly back in, and hand back.
+
+        Raises:
+            UserError: A bound has no counterpart, so that the way to it has no middle, or the
+                controller's target is not well inside.
+        """
+        names = self._system.state.names
+        size = len(backup.target)  # of a delayed system the states without the action
+        low, high = self.low[:size], self.high[:size]
+        one_sided = np.isfinite(low) != np.isfinite(high)
+        if one_sided.any():
+            i = int(np.argmax(one_sided))
+            raise UserError(
+                f"the backup controller needs bounds on both sides, and {names[i]} has "
+                f"{low[i]:g} .. {high[i]:g}: give the other one too"
+            )
+        target = np.concatenate([backup.target, self._system.action.center])
+        reach = self.reach(target[: len(names)])
+        if not reach < switch.hands_back:
+            away = np.zeros(size)
+            b = np.isfinite(low)
+            middle = 0.5 * (low[b] + high[b])
+            away[b] = np.abs(backup.target[b] - middle) / (high[b] - low[b])
+            i = int(np.argmax(away))
+            raise UserError(
+                f"the backup controller flies to {names[i]} = {backup.target[i]:g}, which is "
+                f"{100.0 * reach:.0f} % of the way from the workspace's middle to its edge "
+                f"({low[i]:g} .. {high[i]:g}), so it would not hand back (below "
+                f"{100.0 * switch.hands_back:.0f} %): move the bounds, or fly without it"
+            )
+
     def reach(self, state: np.ndarray) -> float:
         """How far a state (n,) is on its way from the middle of the envelope to its edge (1).
 

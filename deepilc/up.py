@@ -38,11 +38,12 @@ __all__ = ["LOG_LEVELS", "Runner", "dies_with_parent", "environment", "prepare",
 GRACE = ((signal.SIGINT, STOP_GRACE), (signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0))
 RETRY = 30.0  # s until a node is tried again that ended because of a mistake while others fly
 
-# Becomes the node: dies with its parent (1 = PR_SET_PDEATHSIG; it outlives execv), hears SIGINT
-# even where a shell without job control had it ignored, and yields the processor if told to.
+# Becomes the node: gets SIGTERM when its parent ends (1 = PR_SET_PDEATHSIG; it outlives execv), so
+# that a bridge leaves its robot with the safe action; hears SIGINT even where a shell without job
+# control had it ignored, and yields the processor if told to.
 _BECOME = """
 import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)
+ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
 if os.getppid() != int(sys.argv[1]):
     os._exit(1)
 signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -52,7 +53,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 def dies_with_parent(command: list[str], nice: int = 0) -> list[str]:
-    """A command that runs `command` and is killed when this process ends, however it ends.
+    """A command that runs `command` and gets SIGTERM when this process ends, however it ends.
 
     Linux ties it to the thread that starts it: start it in one that lives as long as this process.
 
@@ -296,7 +297,8 @@ def run(stack: Stack, folder: RunFolder, **options: Any) -> int:
     """Run a stack until its work is done or it is interrupted; takes the options of `Runner`.
 
     Returns:
-        Exit code: 0 done, 1 a node died, 2 user error, 130 interrupted (SIGINT or SIGTERM).
+        Exit code: 0 done, 1 a node died, 2 user error, 130 interrupted (SIGINT, SIGTERM, or SIGHUP,
+        which a closed terminal sends).
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -316,11 +318,17 @@ def _signal_group(group: int, number: int) -> None:
 
 @contextlib.contextmanager
 def _on_interrupt(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
-    """Answer SIGINT and SIGTERM by a handler; without effect outside the main thread."""
+    """Answer SIGINT, SIGTERM and SIGHUP by a handler; without effect outside the main thread.
+
+    A SIGHUP that is ignored, as under `nohup`, stays so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {n: signal.signal(n, handler) for n in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:

@@ -131,9 +131,11 @@ class Authority:
         reach = self.guard.envelope.reach(state)
         if self._switch.update(reach) and self._backup is not None:
             action = self._backup.act(reading.state)
-            self._restart_ramp(action)
+            verdict = self.guard.limit(action, self.acting, source=Source.BACKUP)
+            self._restart_ramp(verdict.action)
             why = f"backup controller: at {100.0 * reach:.0f} % of the workspace"
-            return Command(action, requested, Source.BACKUP, why)
+            reason = "; ".join(part for part in (why, verdict.reason) if part)
+            return Command(verdict.action, requested, verdict.source, reason)
         if asked is not None:
             return self.safe(now, reading, BAD_TAKEOVER, requested)
         if request is None:

@@ -1,11 +1,12 @@
 """Whether a profile fits its system: names, coverage, attitude, safe action, bounds."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from deepilc.errors import UserError, suggestion
 from deepilc.robot.mapping import Attitude, Vector
-from deepilc.robot.profile import Profile
-from deepilc.robot.takeover import all_named
+from deepilc.robot.profile import JoyTakeover, Profile
 from sims.system import System
 
 __all__ = ["bounds", "check"]
@@ -38,18 +39,41 @@ def check(profile: Profile, system: System) -> None:
                 "would erase the other; make one entry, with a scale and offset per action"
             )
     safe = profile.safe_action.action
-    all_named(safe, system.action.names, f"{where}: safe_action.action")
+    _all_named(safe, system.action.names, f"{where}: safe_action.action")
+    _allowed(safe, system, f"{where}: safe_action.action")
+    if isinstance(profile.takeover, JoyTakeover):
+        neutral = profile.takeover.neutral
+        _all_named(neutral, system.action.names, f"{where}: takeover.neutral")
+        _allowed(neutral, system, f"{where}: takeover.neutral")
+    goto = profile.reset.goto
+    for name, (low, high) in goto.within.items() if goto is not None else ():
+        _known(name, system.state.names, f"{where}: reset.goto.within", "state")
+        if not low < high:
+            raise UserError(
+                f"{where}: reset.goto.within of {name} is {low:g} .. {high:g}; low must be below "
+                "high"
+            )
+    bounds(profile, system)
+
+
+def _all_named(given: Mapping[str, float], names: tuple[str, ...], where: str) -> None:
+    """Check that every action has its number."""
+    if sorted(given) != sorted(names):
+        raise UserError(
+            f"{where} names {', '.join(given) or 'nothing'}; it must name each of "
+            f"{', '.join(names)}"
+        )
+
+
+def _allowed(action: Mapping[str, float], system: System, where: str) -> None:
+    """Check that a constant action is within the bounds of the actions."""
     for i, name in enumerate(system.action.names):
         low, high = float(system.action.low[i]), float(system.action.high[i])
-        if not low <= safe[name] <= high:
+        if not low <= action[name] <= high:
             raise UserError(
-                f"{where}: safe_action.action {name} is {safe[name]:g}; it must lie within "
+                f"{where} {name} is {action[name]:g}; it must lie within "
                 f"{low:g} .. {high:g} {system.action.units[i]}"
             )
-    goto = profile.reset.goto
-    for name in goto.within if goto is not None else ():
-        _known(name, system.state.names, f"{where}: reset.goto.within", "state")
-    bounds(profile, system)
 
 
 def bounds(profile: Profile, system: System) -> tuple[np.ndarray, np.ndarray]:

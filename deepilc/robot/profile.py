@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, FiniteFloat, ValidationError, field_validator, model_validator
 
 from deepilc import paths
 from deepilc.errors import UserError, suggestion
@@ -136,8 +136,8 @@ class Switch(Entry):
 
     button: int | None = Field(None, ge=0, le=63, description="Button that is held down.")
     axis: int | None = Field(None, ge=0, le=63, description="Axis of a switch.")
-    above: float | None = Field(None, description="Overrides while the axis is above this.")
-    below: float | None = Field(None, description="Overrides while the axis is below this.")
+    above: FiniteFloat | None = Field(None, description="Overrides while the axis is above this.")
+    below: FiniteFloat | None = Field(None, description="Overrides while the axis is below this.")
 
     @model_validator(mode="after")
     def _one(self) -> "Switch":
@@ -155,8 +155,10 @@ class JoyTakeover(Entry):
     topic: TopicName = "joy"
     type: Literal["sensor_msgs/msg/Joy"] = Field("sensor_msgs/msg/Joy", description="Its type.")
     active: Switch = Field(description="What makes it override.")
-    neutral: dict[str, float] = Field(description="Actions with all axes at 0; all named.")
-    gains: dict[str, dict[Annotated[int, Field(ge=0, le=63)], float]] = Field(
+    neutral: dict[str, FiniteFloat] = Field(
+        description="Actions with all axes at 0, within the action bounds; all named."
+    )
+    gains: dict[str, dict[Annotated[int, Field(ge=0, le=63)], FiniteFloat]] = Field(
         description="Action to axis to gain, in the action's unit per full axis."
     )
     deadzone: float = Field(0.05, ge=0.0, lt=1.0, description="Axis values below it count as 0.")

@@ -34,7 +34,6 @@ class TakeoverState:
         self._arrived = -math.inf
         names = system.action.names
         if isinstance(spec, JoyTakeover):
-            all_named(spec.neutral, names, "takeover.neutral")
             for name in spec.gains:
                 if name not in names:
                     raise UserError(
@@ -74,17 +73,22 @@ class TakeoverState:
 
         Raises:
             FieldError: It has too few axes, buttons or numbers, or one that is not finite. It
-                overrides all the same, by NaN, unless it does not say that the switch is held.
+                overrides all the same, by NaN, unless nothing says that the switch is held: neither
+                it nor, where its switch cannot be read, the message before.
         """
-        self._command, self._arrived, self._fault = None, now, ""
+        unknown = np.full(self._system.action.size, np.nan, np.float32)
+        if self._command is not None:
+            self._command = unknown
+        self._arrived, self._fault = now, ""
         try:
             if isinstance(self.spec, JoyTakeover):
                 if not self._held(message):
+                    self._command = None
                     return
                 read = self._from_joy
             else:
                 read = self._from_numbers
-            self._command = np.full(self._system.action.size, np.nan, np.float32)
+            self._command = unknown
             command = read(message)
             if not np.isfinite(command).all():
                 raise FieldError("a command is not finite")
@@ -145,19 +149,6 @@ class TakeoverState:
         for extract, places, scale, offset in self._parts:
             command[places] = (np.array(extract(message)) - offset) / scale
         return command.astype(np.float32)
-
-
-def all_named(given: Any, names: tuple[str, ...], where: str) -> None:
-    """Check that every action has its number.
-
-    Raises:
-        UserError: One is missing, or there is one too many.
-    """
-    if sorted(given) != sorted(names):
-        raise UserError(
-            f"{where} names {', '.join(given) or 'nothing'}; it must name each of "
-            f"{', '.join(names)}"
-        )
 
 
 def _element(values: Any, index: int, what: str) -> Any:

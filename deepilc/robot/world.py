@@ -66,8 +66,8 @@ class RobotWorld:
 
     Attributes:
         progress: Where the run stands.
-        interventions: Transitions in which guard, backup controller or operator changed the action,
-            but for the ramp-in of a flight's beginning.
+        interventions: Transitions in which guard, backup controller or operator changed the action;
+            the policy's ramp-in is none.
         human_steps: Transitions in which an operator's command acted.
         backup_steps: Transitions in which the backup controller acted.
         excluded: Transitions that nothing may be learned from.
@@ -117,6 +117,9 @@ class RobotWorld:
         bounds = zip(interface.low.tolist(), interface.high.tolist(), strict=True)
         names = system.base.state.names
         envelope = Envelope(system, dict(zip(names, bounds, strict=True)), profile.max_tilt)
+        switch = switch or BackupSwitch()
+        if backup is not None:
+            envelope.holds(backup, switch)
         safe = profile.safe_action
         self._authority = Authority(
             Guard(system, limits, envelope, interface.safe_action),
@@ -266,7 +269,7 @@ class RobotWorld:
             next_state=after.state,
             terminated=terminated,
             truncated=not terminated and progress.step + 1 >= self.system.horizon,
-            intervention=bool(command.reason),
+            intervention=bool(command.reason) and not is_ramp_in(command.reason),
             source=command.source,
             guard_reason=command.reason,
             dt=after.measured - before.measured,
@@ -320,7 +323,7 @@ class RobotWorld:
         return ""
 
     def _count(self, transition: Transition) -> None:
-        self.interventions += transition.intervention and not is_ramp_in(transition.guard_reason)
+        self.interventions += transition.intervention
         self.human_steps += transition.source is Source.HUMAN
         self.backup_steps += transition.source is Source.BACKUP
         self.excluded += bool(transition.excluded)

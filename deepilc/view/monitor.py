@@ -23,6 +23,7 @@ __all__ = ["Monitor", "Screen"]
 
 SILENT = 2.0
 """Seconds without a word from a node until the view says so; it speaks twice a second."""
+BUFFER = "rows in the buffer"  # a key of the learner's diagnostics
 RETURNS_SHOWN = 40
 REFRESH_PERIOD = 0.25  # s, on a terminal
 
@@ -181,7 +182,8 @@ class Monitor:
         parts: list[RenderableType] = []
         learner = []
         if self._learner is not None:
-            learner = [_panel("learner", _learning(self._learner.fields))]
+            said = self._nodes["learner"].fields["values"] if "learner" in self._nodes else NONE
+            learner = [_panel("learner", _learning(self._learner.fields, said))]
         if not self._robots:
             parts += [Text("no bridge heard", style="bold red"), *learner]
         for _, robot in sorted(self._robots.items()):
@@ -288,10 +290,12 @@ def _timing(b: Fields) -> list[tuple[str, str, bool]]:
     return [*rows, ("observations resent", str(b["resent"]), b["resent"] > 0)]
 
 
-def _learning(row: Fields) -> list[tuple[str, str, bool]]:
+def _learning(row: Fields, said: Mapping[str, str]) -> list[tuple[str, str, bool]]:
+    """The learner's status, and of its diagnostics what the status lacks."""
     return [
         ("received", str(row["received"]), False),
-        ("in the buffer", str(row["trained_on"]), False),
+        ("learned from", str(row["trained_on"]), False),
+        ("in the buffer", said.get(BUFFER, "-"), False),
         ("without Jacobian", str(row["without_jacobian"]), row["without_jacobian"] > 0),
         (
             "lost / rejected",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepilc import checkpoint
+from deepilc.episodes import counts
 from deepilc.errors import UserError
 from deepilc.run import RunFolder
 from deepilc.table import read_rows
@@ -82,7 +83,7 @@ class RunData:
         """Training transitions and return of complete episodes, by mode (warmup, train, eval)."""
         found: dict[str, list[tuple[float, float]]] = {}
         for row in read_rows(self.path / "episodes.csv"):
-            if row.get("complete", "1") == "1":
+            if counts(row):
                 point = float(row["transitions"]), float(row["return"])
                 found.setdefault(row["mode"], []).append(point)
         return {mode: tuple(np.array(points).T) for mode, points in found.items()}

@@ -1,8 +1,11 @@
 """Episodes are sums of all their transitions, or say that they are not."""
 
+from dataclasses import replace
+
 import pytest
 
-from deepilc.episodes import EpisodeSummer
+from deepilc.episodes import EpisodeSummer, counts
+from deepilc.transition import Source
 from tests.bags.writing import flight
 
 ROWS = flight(episodes=2, steps=20)
@@ -27,10 +30,25 @@ def test_episode_that_lacks_a_transition_is_not_complete(lost: slice) -> None:
     assert after.complete
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [{"source": Source.HUMAN}, {"source": Source.BACKUP}, {"excluded": "irregular period"}],
+)
+def test_episode_flown_by_somebody_else_does_not_count_for_the_policy(changed: dict) -> None:
+    summer = EpisodeSummer()
+    rows = [replace(row, **changed) if row.step == 5 else row for row in ROWS[:20]]
+    (done,) = [done for row in rows if (done := summer.add(row)) is not None]
+    assert done.complete and done.by_others == 1
+    assert not counts({name: str(value) for name, value in done.row.items()})
+    (whole,) = [done for row in ROWS[20:] if (done := summer.add(row)) is not None]
+    assert counts({name: str(value) for name, value in whole.row.items()})
+    assert counts({"complete": "1"}), "a file from before this was counted"
+
+
 def test_episode_that_is_taken_up_again_is_complete() -> None:
     summer, again = EpisodeSummer(), EpisodeSummer()
     for row in ROWS[:8]:
-        summer.add(row)
+        summer.add(replace(row, source=Source.HUMAN) if row.step == 2 else row)
     again.resume(summer.train_transitions, summer.partial)
     (done,) = [done for row in ROWS[8:20] if (done := again.add(row)) is not None]
-    assert done.complete and done.steps == 20
+    assert done.complete and done.steps == 20 and done.by_others == 1

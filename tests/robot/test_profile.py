@@ -15,6 +15,8 @@ from deepilc.robot import profile as profiles
 from deepilc.robot.interface import RobotInterface
 from sims import registry
 
+GOTO = {"mode": "robot", "goto": {"service": "go_home", "within": {"x": [0.5, -0.5]}}}
+
 
 def content(name: str = "quadrotor_odometry") -> dict[str, Any]:
     return yaml.safe_load((paths.PROFILES / f"{name}.yaml").read_text())
@@ -72,6 +74,11 @@ def refused(tmp_path: Path, values: dict[str, Any]) -> str:
         ("bounds.x", [5.0, -5.0], "low must be below high"),
         ("bounds.hight", [0.0, 5.0], "no state 'hight'"),
         ("takeover.gains", {"rotor9": {"0": 1.0}}, "no action 'rotor9'"),
+        ("takeover.neutral.rotor1", 1300.0, "takeover.neutral rotor1 is 1300; it must lie within"),
+        ("takeover.neutral.rotor1", float("nan"), "neutral.rotor1: input should be a finite"),
+        ("takeover.gains.rotor1", {"1": float("inf")}, "input should be a finite number"),
+        ("takeover.active", {"axis": 2, "above": float("nan")}, "input should be a finite number"),
+        ("reset", GOTO, "reset.goto.within of x is 0.5 .. -0.5; low must be below high"),
         ("takeover.active", {"button": 1, "axis": 2}, "give a button or an axis"),
         ("reset", {"mode": "robot"}, "goto belongs to mode robot"),
         ("commands.rotor_controller/commands.action.0.index", [0, 1], "2 entries for 4 actions"),

@@ -228,7 +228,8 @@ def test_takeover_by_joystick_while_the_button_is_held() -> None:
     assert np.isnan(joy(3.0, [0.0], held)).all()  # another device has too few axes
     assert robot.takeover_fault(3.0) == "no axis 1: there are 1"
     assert np.isnan(joy(4.0, [math.nan] * 5, held)).all()
-    assert joy(5.0, axes, [0]) is None  # nobody knows whether the button is held
+    assert joy(4.5, axes, [0] * 6) is None
+    assert joy(5.0, axes, [0]) is None  # nobody knows whether the button is held; it was not
     assert robot.takeover_fault(5.0) == "no button 5: there are 1"
     assert joy(6.0, axes, [0] * 6) is None and robot.takeover_fault(9.0) == ""
     assert robot.counters == {
@@ -236,6 +237,18 @@ def test_takeover_by_joystick_while_the_button_is_held() -> None:
         "joy: takeover not usable: a command is not finite": 1,
         "joy: takeover not usable: no button 5: there are 1": 1,
     }
+
+
+def test_a_message_without_the_switch_does_not_give_a_held_robot_back() -> None:
+    robot = shipped("quadrotor_odometry")
+    robot.receive("joy", Joy(axes=[0.0] * 5, buttons=[0, 0, 0, 0, 0, 1]), 1.0)
+    for now in (1.1, 1.2):
+        robot.receive("joy", Joy(axes=[], buttons=[]), now)
+        assert np.isnan(robot.human(now)).all()
+        assert robot.takeover_fault(now) == "no button 5: there are 0"
+    assert "link is lost" in robot.takeover_fault(9.0) and np.isnan(robot.human(9.0)).all()
+    robot.receive("joy", Joy(axes=[0.0] * 5, buttons=[0] * 6), 10.0)
+    assert robot.human(10.0) is None and robot.takeover_fault(10.0) == ""
 
 
 def test_a_joystick_that_falls_silent_while_held_does_not_give_the_robot_back() -> None:

@@ -131,6 +131,24 @@ def test_the_emergency_stop_acts_at_once_and_not_at_the_next_tick() -> None:
     assert Bench().drive.stop(0.0).startswith("nothing")
 
 
+def test_a_robot_that_was_armed_and_never_commanded_is_not_started_by_a_stop_or_pause() -> None:
+    bench = Bench()
+    bench.arm()
+    assert "disarmed" in bench.drive.stop(bench.flight.now)
+    bench.period(answer=False)
+    assert bench.drive.state is State.IDLE and bench.sent == []
+    bench.arm()
+    assert bench.drive.pause(bench.flight.now) == "paused"
+    for _ in range(5):
+        bench.period(answer=False)
+    assert bench.drive.state is State.ARMED and bench.sent == []
+    assert bench.arm() == "armed"
+    bench.period()
+    bench.period()
+    assert bench.drive.state is State.RUNNING
+    assert bench.drive.stop(bench.flight.now) == "stopped" and len(bench.sent) > 1
+
+
 def test_a_pause_holds_the_robot_and_arming_begins_another_episode() -> None:
     bench = Bench().fly()
     assert bench.drive.pause(bench.flight.now) == "paused"

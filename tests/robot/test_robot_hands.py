@@ -307,6 +307,6 @@ def test_a_held_switch_without_a_usable_command_gets_the_safe_action() -> None:
 def test_a_stopped_robot_without_a_reset_of_its_own_is_not_sent_anywhere() -> None:
     for profile in (OPERATOR, NODE):
         bench = Bench(profile)
-        bench.arm()
+        bench.fly() if profile is OPERATOR else bench.arm()
         bench.drive.stop(bench.flight.now)
         assert bench.drive.reset(bench.flight.now) == "nothing to reset: safe_stop"

@@ -252,6 +252,18 @@ def test_the_node_that_resets_the_robot_may_share_its_command_topic(
         carrier.destroy_node()
 
 
+def test_a_robot_is_not_flown_by_random_actions_unless_somebody_says_so(nodes: Any) -> None:
+    nodes.modules["bridge"] = "robot_bridge"
+    settings = {
+        "system": "rexquadrotor+delay1", "pacing": "real_time", "warmup_transitions": 300,
+        "profile": "quadrotor_rehearsal",
+    }  # fmt: skip
+    nodes.start("bridge", **settings)
+    assert nodes.exit_code("bridge") == 2
+    assert "warmup_transitions is 300" in nodes.output("bridge")
+    assert "random_actions=true" in nodes.output("bridge")
+
+
 def test_a_learner_that_is_done_stays_where_a_robot_needs_its_bridge(
     nodes: Any, probe: Any, small: dict[str, Any], tmp_path: Path
 ) -> None:

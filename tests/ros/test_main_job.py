@@ -95,5 +95,5 @@ def test_a_killed_main_job_leaves_no_process_behind(tmp_path: Path, ros_domain: 
     nodes = children_of(job)
     os.kill(job.pid, signal.SIGKILL)
     job.wait(10)
-    _, alive = psutil.wait_procs(nodes, timeout=10)
+    _, alive = psutil.wait_procs(nodes, timeout=60)  # the learner writes its last checkpoint
     assert not alive

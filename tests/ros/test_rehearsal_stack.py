@@ -1,13 +1,20 @@
 """The shipped rehearsal as a user starts it, nothing made easier: all its nodes, real time."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from std_msgs.msg import Float64MultiArray
 
 from deepilc import stack, up
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Transition
 from deepilc_ros.qos import LATCHED, ROWS
+from tests.faults import Faults
 from tests.ros.rehearsal import operate
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -45,3 +52,38 @@ def test_the_shipped_rehearsal_flies_and_learns_and_sends_nothing_unsafe(
     assert {row.robot for row in rows} == {"rehearsal"}
     assert (tmp_path / "run" / "checkpoints" / "latest.safetensors").exists()
     assert list((tmp_path / "run" / "bag").glob("**/*.mcap")), "it was recorded"
+
+
+@pytest.mark.promise(1)
+@pytest.mark.parametrize("end", ["runner killed", "terminal closed"])
+def test_a_flying_robots_last_command_is_safe_when_the_runner_ends(
+    ros_domain: int, probe: Any, tmp_path: Path, faults: Faults, end: str
+) -> None:
+    faults.tries(end)
+    status = probe.listen(BridgeStatus, "bridge_status", LATCHED)
+    commands = probe.listen(Float64MultiArray, "rotor_controller/commands", 100)
+    rows = probe.listen(Transition, "transition", ROWS)
+    run = ["--out", str(tmp_path / "run"), "--set", "nodes.learner.parameters.initial=random"]
+    runner = subprocess.Popen(
+        [sys.executable, "-m", "deepilc", "up", "quadrotor_rehearsal", *run],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        probe.until(lambda: operate("start")[0] == 0, "the nodes", 200.0)
+
+        def flies() -> bool:
+            assert runner.poll() is None
+            if status and status[-1].state in (BridgeStatus.IDLE, BridgeStatus.SAFE_STOP):
+                operate("reset")
+                operate("arm")
+            return len(rows) > 10 and status[-1].state == BridgeStatus.RUNNING
+
+        probe.until(flies, "flight", 200.0)
+        os.kill(runner.pid, signal.SIGKILL if end == "runner killed" else signal.SIGHUP)
+        runner.wait(90)
+        probe.until(lambda: not probe.node.count_publishers("rotor_controller/commands"), "the end")
+        np.testing.assert_allclose(commands[-1].data, np.full(4, 12.2), rtol=1e-6)
+    finally:
+        if runner.poll() is None:
+            runner.send_signal(signal.SIGINT)
+            runner.wait(90)

@@ -158,15 +158,23 @@ with up.Runner(stack.load(sys.argv[1]), Path(sys.argv[2])) as runner:
 """
 
 
-def test_nodes_die_with_a_runner_that_is_killed(make, run: Path, tmp_path: Path) -> None:
-    make(one=("echo ready\n" + STUBBORN, {}), two=(SLEEPER, {}))
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP])
+def test_nodes_end_with_a_runner_that_is_killed_and_may_say_a_last_word(
+    make, run: Path, tmp_path: Path, end: signal.Signals
+) -> None:
+    word = "trap 'echo safe; exit 0' INT TERM; echo ready; while :; do sleep 0.05; done"
+    make(one=(word, {}), two=(SLEEPER, {}))
     command = [sys.executable, "-c", MAIN, str(tmp_path / "demo.yaml"), str(run)]
+    log = run / "logs" / "one.log"
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         pids = [int(pid) for pid in process.stdout.readline().split()]
-        process.kill()
+        while not log.exists() or "ready" not in log.read_text():
+            time.sleep(0.02)
+        process.send_signal(end)
     assert len(pids) == 2
     assert all(gone(pid) for pid in pids)
+    assert log.read_text().count("safe") == 1
 
 
 def test_interrupt_reaches_the_nodes_once_and_the_exit_code_says_so(

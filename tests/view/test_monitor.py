@@ -39,13 +39,15 @@ def test_state_numbers_units_and_reason_are_shown() -> None:
     view = Monitor("robot1/")
     view.bridge(BRIDGE | {"state": 3, "reason": "policy node silent for 5 periods"}, 0.0)
     view.learner(LEARNER, 0.0)
+    view.diagnostic("learner", 0, "learning", 0.0, {"rows in the buffer": "90"})
     shown = text(view, 0.1)
     assert "robot1/first" in shown and "safe stop" in shown
     assert "(policy node silent for 5 periods)" in shown
     assert "0.50 ms" in shown and "2.10 ms" in shown
     assert "state to action" not in shown, "a simulation has none"
     words = " ".join(shown.split())
-    assert "received 120" in words and "in the buffer 100" in words
+    assert "received 120" in words and "learned from 100" in words
+    assert "in the buffer 90" in words
     assert "updates 400" in words and "updates per second 80" in words and "age 0.5 s" in words
     line = view.line(0.1)
     assert "safe stop (policy node silent for 5 periods)" in line and "return 41.5" in line

@@ -356,6 +356,7 @@ class LearnerNode(Node):
             "transitions": learner.robots.trained,
             **{f"transitions of {r}": p.number for r, p in learner.robots.progresses.items() if r},
             "updates": learner.updates,
+            "rows in the buffer": len(learner.replay),
             "updates due": max(learner.updates_due, 0),
             "messages waiting": thread.waiting,
             "policy version": learner.version,

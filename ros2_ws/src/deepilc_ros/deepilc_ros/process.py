@@ -1,6 +1,7 @@
 """How every node of this package runs: one executor loop, quiet signals, exit codes.
 
-Exit code 0 after SIGINT, SIGTERM or finished work; 2 after a user's mistake, said in one line.
+Exit code 0 after SIGINT, SIGTERM, SIGHUP (a closed terminal) or finished work; 2 after a user's
+mistake, said in one line.
 """
 
 import signal
@@ -20,6 +21,7 @@ __all__ = ["Process", "run"]
 
 # The executor handles neither signals nor shutdown within one call, so calls are short.
 LONGEST_WAIT = 0.1
+HARD_END = 75  # s from a signal until the system ends a process that hangs; saving may take 60
 
 
 class Process(Protocol):
@@ -54,8 +56,17 @@ def run(make: Callable[[], Process], linger: float = 0.0) -> int:
         Exit code of the process.
     """
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+
+    def end(*_: object) -> None:
+        if not stop.is_set():
+            signal.alarm(HARD_END)
+        stop.set()
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
+        signal.signal(number, end)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         return _spin(make, stop, linger)
@@ -63,7 +74,7 @@ def run(make: Callable[[], Process], linger: float = 0.0) -> int:
         return report(error)
     finally:
         rclpy.try_shutdown()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             signal.signal(number, signal.SIG_IGN)  # Python's own end would make them deadly again
 
 

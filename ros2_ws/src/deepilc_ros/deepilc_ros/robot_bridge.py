@@ -28,6 +28,7 @@ from deepilc_msgs.msg import Observation as ObservationMsg
 from deepilc_ros import conversions, process
 from deepilc_ros.bridge_base import BridgeBase
 from deepilc_ros.drive import Drive
+from deepilc_ros.listening import listeners
 from deepilc_ros.message_types import message_type
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import NEWEST, REAL_TIME, subscription_for
@@ -49,6 +50,12 @@ class RobotBridge(BridgeBase):
             raise UserError("a robot does not wait: the stack's pacing must be real_time")
         if not self._values["profile"]:
             raise UserError("the parameter profile is empty: name a robot profile, or its file")
+        if (random := self._config.warmup_transitions) and not self._values["random_actions"]:
+            raise UserError(
+                f"warmup_transitions is {random}: the robot would fly that many transitions by "
+                "random actions of the whole range; set train.warmup_transitions=0, or, where it "
+                "can bear it, the bridge's parameter random_actions=true"
+            )
         self._profile = profiles.load(self._values["profile"])
 
     # --- lifecycle --------------------------------------------------------------------------
@@ -163,10 +170,10 @@ class RobotBridge(BridgeBase):
         takeovers would let go of the switch that the other holds.
         """
         assert self._drive is not None
-        for topic, publisher, _ in self._commands:
+        for topic, _, _ in self._commands:
             if others := self._other_commanders(topic):
                 return f"nothing armed: {', '.join(others)} publish(es) commands on {topic} too"
-            if publisher.get_subscription_count() == 0:
+            if not listeners(self, topic):
                 return f"nothing armed: nobody listens to {topic}"
         for topic in self._profile.sources:
             if (count := self._count_publishing(topic)) > 1:

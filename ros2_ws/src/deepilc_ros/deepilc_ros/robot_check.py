@@ -11,6 +11,7 @@ from deepilc.robot import profile as profiles
 from deepilc.robot.dry_run import DryRun
 from deepilc.robot.interface import RobotInterface
 from deepilc_ros import parameters, process
+from deepilc_ros.listening import listeners
 from deepilc_ros.message_types import message_type
 from deepilc_ros.parameters import Setting
 from deepilc_ros.qos import subscription_for
@@ -110,7 +111,7 @@ class RobotCheckNode(Node):
         found += [
             f"{publication.topic}: nobody listens to commands"
             for publication in self._interface.publications
-            if not self.count_subscribers(self.resolve_topic_name(publication.topic))
+            if not listeners(self, publication.topic)
         ]
         return found
 

@@ -104,20 +104,32 @@ class RobotDrive(Drive):
         return "armed" if moves else f"nothing armed: {self.reason}"
 
     def stop(self, now: float) -> str:
-        """Emergency stop: sends the safe action now, and goes on sending it until `arm`."""
+        """Emergency stop: sends the safe action now, and goes on sending it until `arm`.
+
+        A robot that waits where it was put, never commanded, is disarmed: the safe action, which
+        hovers, would start it.
+        """
         if self.state is State.IDLE:
             return "nothing to stop: idle"
+        if self._at_rest:
+            self._paused, self._observation = False, None
+            self._set(State.IDLE, "disarmed by the operator")
+            return "stopped: disarmed; it was never commanded, so nothing is sent"
         self._stopped_by_operator = True
         self._safe_stop(now, "stopped by the operator")
         return "stopped"
 
     def pause(self, now: float) -> str:
-        """Gives the episode up and holds the robot by its safe action, until `arm`."""
+        """Gives the episode up and holds the robot by its safe action, until `arm`.
+
+        A robot that was never commanded is left alone, as in `stop`.
+        """
         if self.state not in (State.RUNNING, State.ARMED, State.RESETTING):
             return f"nothing to pause: {self.state.name.lower()}"
+        if not self._at_rest:
+            self._take_charge()
+            self.world.halt(now, "paused by the operator")
         self._paused = True
-        self._take_charge()
-        self.world.halt(now, "paused by the operator")
         self._observation = self._answer = None
         self._set(State.ARMED, "paused by the operator")
         return "paused"
@@ -160,6 +172,12 @@ class RobotDrive(Drive):
     def commanding(self) -> bool:
         """Whether the robot gets its commands from here now."""
         return self._commanding
+
+    @property
+    def _at_rest(self) -> bool:
+        """Whether the robot waits where it was put, and was never commanded from here."""
+        waits = self.state is State.ARMED or (self._going_back and math.isinf(self._reset_since))
+        return waits and not self._commanded
 
     def stand_down(self, reason: str) -> None:
         """The node is no longer active: nothing is sent until it is armed again."""

@@ -50,6 +50,12 @@ SETTINGS = (
         high=1.0,
     ),
     Setting(
+        "random_actions",
+        False,
+        "Whether a random phase (warmup_transitions above 0) may fly: actions drawn uniformly from "
+        "all that the guard lets through, which would damage most robots.",
+    ),
+    Setting(
         "silent_periods",
         5,
         "Control periods in a row without a usable action or state, each answered by the safe "
