@@ -82,6 +82,7 @@ def test_a_flying_robots_last_command_is_safe_when_the_runner_ends(
         os.kill(runner.pid, signal.SIGKILL if end == "runner killed" else signal.SIGHUP)
         runner.wait(90)
         probe.until(lambda: not probe.node.count_publishers("rotor_controller/commands"), "the end")
+        probe.spin(0.5)  # what is still on its way
         np.testing.assert_allclose(commands[-1].data, np.full(4, 12.2), rtol=1e-6)
     finally:
         if runner.poll() is None:
