@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from deepilc.transition import Mode, Source, Transition
+from deepilc.transition import IRREGULAR, Mode, Source, Transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,9 @@ class EpisodeSummer:
         self._return += transition.reward
         self._steps += 1
         self._interventions += transition.intervention
-        others = transition.source in (Source.HUMAN, Source.BACKUP) or bool(transition.excluded)
-        self._by_others += others
+        unknown = transition.excluded and not transition.excluded.startswith(IRREGULAR)
+        others = transition.source in (Source.HUMAN, Source.BACKUP)
+        self._by_others += others or bool(unknown)
         if not transition.ends_episode:
             return None
         return Episode(
@@ -117,4 +118,4 @@ def counts(row: Mapping[str, str]) -> bool:
 
     Files from before these columns count whole.
     """
-    return row.get("complete", "1") == "1" and row.get("by_others", "0") == "0"
+    return (row.get("complete") or "1") == "1" and (row.get("by_others") or "0") == "0"

@@ -10,6 +10,11 @@ from enum import IntEnum
 
 import numpy as np
 
+__all__ = ["IRREGULAR", "Mode", "Observation", "Source", "Transition"]
+
+IRREGULAR = "irregular period"
+"""How `Transition.excluded` begins where only the timing was wrong: state and reward are known."""
+
 
 class Mode(IntEnum):
     """What an episode is for; the bridge decides it once per episode."""
@@ -70,7 +75,8 @@ class Transition:
         truncated: A time limit ended the episode: bootstrap from `next_state`.
         intervention: The guard or a human changed the action.
         source: Who chose the applied action.
-        guard_reason: Why the guard intervened; empty if it did not.
+        guard_reason: Why the action is not the one asked for; empty if it is. A ramp-in is a
+            reason, but no intervention.
         dt: Measured length of the period in seconds.
         policy_version: Version of the policy that answered (0: none).
         action_latency: Seconds from observation to accepted action, on the bridge's clock.

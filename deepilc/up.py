@@ -1,7 +1,8 @@
 """Start the processes of a stack file, watch them, stop them: for machines without `ros2 launch`.
 
 Every node is a process in a group of its own, so that Ctrl-C reaches only this runner, which passes
-it on in order. A node dies with its runner, even if that is killed, so nothing is left behind.
+it on in order. A node gets SIGTERM when its runner ends, even if that is killed, so that it can
+save and leave a robot safe; until the last one has ended they hold the run folder.
 """
 
 import contextlib
@@ -118,7 +119,7 @@ class Runner:
         self.code: int | None = None
         self.restarts = dict.fromkeys(stack.nodes, 0)
         self._use_respawn = use_respawn
-        self._report = report
+        self._told = report
         self._echo = echo
         self._nodes: dict[str, _Node] = {}
         self._since = 0.0
@@ -244,6 +245,7 @@ class Runner:
             stdout=node.log,
             stderr=subprocess.STDOUT,
             process_group=0,
+            pass_fds=[self._lock.fileno()],  # of a killed runner its nodes hold the folder
         )
         self._report(f"{name}: started, process {node.process.pid}")
 
@@ -285,12 +287,16 @@ class Runner:
         for line in whole.decode(errors="replace").splitlines():
             self._report(f"{name}: {line}")
 
+    def _report(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # the terminal may be closed
+            self._told(line)
+
     def _last_line(self, name: str) -> str:
         lines = self.log(name).read_text(errors="replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "(it printed nothing)")
 
     def _hurry_on(self, number: int, frame: FrameType | None) -> None:
-        self._hurry += 1
+        self._hurry += number != signal.SIGHUP  # a closed terminal says so twice
 
 
 def run(stack: Stack, folder: RunFolder, **options: Any) -> int:
@@ -302,6 +308,8 @@ def run(stack: Stack, folder: RunFolder, **options: Any) -> int:
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGHUP:  # a closed terminal says so twice
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     try:

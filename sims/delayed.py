@@ -215,10 +215,6 @@ class _DelayedModel:
         """The parameter object; a tuple of them where every row has its own."""
         return self._base.parameters
 
-    def set_parameters(self, row: int, parameters: Any) -> None:
-        """Replaces the parameters of one row of a model with parameters per row."""
-        self._base.set_parameters(row, parameters)
-
     def step(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
         """The state after one control period, (..., n + m)."""
         s, acting = self._parts(state, action)

@@ -15,6 +15,7 @@ import numpy as np
 from deepilc.bags.dataset import Dataset
 from deepilc.bags.unknowns import Unknown, bounds_of, parameters_at, unknowns_of, value_at
 from deepilc.errors import UserError
+from sims.delayed import DelayedSystem
 from sims.model import Model
 from sims.system import System
 
@@ -69,16 +70,29 @@ class Fit:
 
 
 class _Predictor:
-    """One-step errors (N, n) of the model with changing parameters, in float64 where it has it."""
+    """One-step errors (N, n) of the model with changing parameters, in float64 where it has it.
+
+    Of a system with a delay the base's model is asked, which knows best how it is to be changed.
+    """
 
     def __init__(self, system: System, base: Any, method: str | None) -> None:
-        self._system = system
+        self._delayed = system if isinstance(system, DelayedSystem) else None
+        self._system = system.base if isinstance(system, DelayedSystem) else system
         self._method = method
-        self._model: Model = system.model(base, method)
+        self._model: Model = self._system.model(base, method)
 
     def errors(self, parameters: Any, data: tuple[np.ndarray, ...]) -> np.ndarray:
         """Predicted minus measured next states; data is state, action, next state in float64."""
+        if self._delayed is None:
+            return self._errors(parameters, *data)
         state, action, after = data
+        (s, acting), (s_after, chosen) = self._delayed.split(state), self._delayed.split(after)
+        physical = self._errors(parameters, *map(np.ascontiguousarray, (s, acting, s_after)))
+        return self._delayed.join(physical, action - chosen)
+
+    def _errors(
+        self, parameters: Any, state: np.ndarray, action: np.ndarray, after: np.ndarray
+    ) -> np.ndarray:
         if hasattr(self._model, "set_parameters"):
             self._model.set_parameters(0, parameters)
         else:

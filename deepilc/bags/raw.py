@@ -1,19 +1,22 @@
 """Rows from a robot's own topics: resampled to the control period, actions held until the next.
 
 A period begins with a command where one comes within `SNAP` of the time that is due, else at that
-time, and the state is what `RobotInterface.reading` says at both its ends. Where the state may not
-be acted on (stale, jumping) or was not measured a period apart, where commands cease or cannot be
-read, or where the action changes within the period, there is no row, and the episode is cut. Where
-the robot leaves the workspace, the episode is terminated.
+time, and the state is what `RobotInterface.reading` says at both its ends; as on the robot, its age
+counts from the time stamps, and what was ROS time there is the time of recording here. Where the
+state may not be acted on (stale, jumping) or was not measured a period apart, where commands cease
+or cannot be read, or where the action changes within the period, there is no row, and the episode
+is cut. Where the robot leaves the workspace, the episode is terminated.
 
 Of a system with a delay (`sims.delayed`) the rows are what `RobotWorld` makes of the same flight:
 the state has the action that acts from then on, and the action of a row is the next period's.
 """
 
 import math
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +51,8 @@ BACKWARDS = 0.5
 """Periods by which recorded times may go back before everything begins anew."""
 IRREGULAR = 0.3
 """Part of a period by which the time between two measurements may be off, as on a robot."""
-RUN_GAP = 10
-"""Numbers that are left out between two stretches, so that they are no neighbours."""
+NEWER = 1e-4
+"""Seconds by which a measurement must be later than another one; no topic is as fast as that."""
 
 
 def load(
@@ -94,7 +97,7 @@ def load(
         reasons = ", ".join(f"{count} {why}" for why, count in found.dropped.items() if count)
         raise UserError(
             f"{found.read} messages of {profile.robot!r} give no row to learn from: "
-            f"{reasons or 'no command while the state was known'}"
+            f"{reasons or 'no command while the state was known'}{_about_clocks(reasons)}"
         )
     return dataset
 
@@ -119,12 +122,11 @@ class _Sampler:
     def __init__(self, profile: Profile, system: System, found: Found) -> None:
         self._profile, self._system, self._found = profile, system, found
         self._base = system.base if isinstance(system, DelayedSystem) else system
-        self._periods: list[tuple[int, _Tick, _Tick]] = []  # number, begin and end of each row
+        self._periods: list[tuple[_Tick, _Tick]] = []  # begin and end of each row
         self._interface = RobotInterface(profile, self._base)
         self._layouts: dict[Channel, Layout | None] = {}
         self._names: dict[str, str] = {}
         self._seen: set[str] = set()
-        self._number = 0
         self._action_scale = np.asarray(system.action.scale, np.float64)
         self.begin()
 
@@ -145,7 +147,6 @@ class _Sampler:
         self._due_at = math.inf  # when the period ends
         self._due: Reading | None = None  # reading at the time that is due, if that has passed
         self._now = -math.inf
-        self._number += RUN_GAP
 
     def read(self, source: Source) -> None:
         """Takes all messages of a file."""
@@ -237,11 +238,14 @@ class _Sampler:
         bad = ~np.isfinite(actions[:, places]).all(1)
         return [NOT_FINITE if wrong else a for a, wrong in zip(actions, bad, strict=True)]
 
-    def _message(self, topic: str, at: float, content: Content | np.ndarray | str | None) -> None:
-        if at < self._now - BACKWARDS * self._system.dt:
+    def _message(
+        self, topic: str, clock: float, content: Content | np.ndarray | str | None
+    ) -> None:
+        """Takes a message that was recorded at `clock` (s)."""
+        if clock < self._now - BACKWARDS * self._system.dt:
             self._found.noted["times that jumped back"] += 1
             self.begin()
-        at = self._now = max(at, self._now)
+        at = self._now = max(clock, self._now)
         if at > self._due_at:
             self._pass_time(at)
         if content is None:
@@ -249,7 +253,7 @@ class _Sampler:
             if topic in self._profile.commands:
                 self._not_known("command that cannot be decoded")
         elif isinstance(content, Content):
-            self._sources[topic].receive(content, at, math.nan)
+            self._sources[topic].receive(content, at, clock)
         elif isinstance(content, str):
             self._found.dropped[f"{topic}: command ignored: {content}"] += 1
             self._not_known("command that cannot be used")
@@ -300,8 +304,6 @@ class _Sampler:
         reading = self._interface.reading(now)
         if reading.problems:
             self._found.dropped[f"state not to be used: {_kind(reading.problems[0])}"] += 1
-        elif reading.age >= self._system.dt:
-            self._found.dropped["no new measurement within the period"] += 1
         else:
             self._begin_period(now, reading)
 
@@ -315,20 +317,19 @@ class _Sampler:
         if wrong := faults(reading):
             self._break(f"state not to be used: {_kind(wrong[0])}")
             return
-        if reading.age >= at - tick.at:  # the next state would be the one before
+        elapsed = at - reading.age - tick.measured  # from one measurement to the other
+        if elapsed < NEWER:  # the next state would be the one before
             self._break("no new measurement within the period")
             return
-        number = self._number
         after = self._begin_period(at, reading)
-        if abs(after.measured - tick.measured - self._system.dt) > IRREGULAR * self._system.dt:
+        if abs(elapsed - self._system.dt) > IRREGULAR * self._system.dt:
             self._found.dropped["irregular period between measurements"] += 1
         else:
-            self._periods.append((number, tick, after))
+            self._periods.append((tick, after))
 
     def _begin_period(self, at: float, reading: Reading) -> _Tick:
         self._tick, self._due = _Tick(at, reading, self._action), None
         self._due_at = at + self._system.dt
-        self._number += 1
         return self._tick
 
     def _break(self, reason: str) -> None:
@@ -338,35 +339,36 @@ class _Sampler:
     def _cut(self) -> None:
         """What comes next follows on nothing that came before."""
         self._tick, self._due, self._due_at = None, None, math.inf
-        self._number += RUN_GAP
 
     # --- result -----------------------------------------------------------------------------
 
     def rows(self) -> Rows:
-        """All rows up to now, with rewards and ends as the system has them."""
+        """All rows up to now, with rewards and ends as the system has them.
+
+        They are numbered without gaps: nothing is missing where a robot was not driven. A row that
+        does not begin where the one before ended begins another episode.
+        """
         periods, system = self._periods, self._system
         count = len(periods)
         self._note_counters()
         if not count:
             return Rows.empty(system.state.size, system.action.size)
-        state = np.stack([tick.reading.state for _, tick, _ in periods])
-        after = np.stack([end.reading.state for _, _, end in periods])
-        action = np.stack([tick.action for _, tick, _ in periods]).astype(np.float32)
+        state = np.stack([tick.reading.state for tick, _ in periods])
+        after = np.stack([end.reading.state for _, end in periods])
+        action = np.stack([tick.action for tick, _ in periods]).astype(np.float32)
         if isinstance(system, DelayedSystem):
-            acting, action = (
-                action,
-                np.stack([end.action for _, _, end in periods], dtype=np.float32),
-            )
+            acting, action = action, np.stack([end.action for _, end in periods], dtype=np.float32)
             state, after = system.join(state, acting), system.join(after, action)
-        outside = np.array([bool(end.reading.outside) for _, _, end in periods])
+        outside = np.array([bool(end.reading.outside) for _, end in periods])
         whole = np.zeros(count, np.int64)
         no = np.zeros(count, bool)
-        number = np.array([number for number, _, _ in periods])
+        number = np.arange(count)
+        begins = [tick is not end for (_, end), (tick, _) in pairwise(periods)]
         robot = np.full(count, self._profile.robot.encode())
         return Rows(
             run=whole,
             number=number,
-            episode=whole,
+            episode=np.cumsum([False, *begins]),
             step=number,
             mode=whole + Mode.TRAIN,
             source=whole,
@@ -380,7 +382,7 @@ class _Sampler:
             truncated=no,
             intervention=no,
             excluded=no,
-            dt=np.array([end.at - tick.at for _, tick, end in periods], np.float32),
+            dt=np.array([end.at - tick.at for tick, end in periods], np.float32),
             robot=robot,
         )
 
@@ -388,4 +390,14 @@ class _Sampler:
 def _kind(problem: str) -> str:
     """A problem without its numbers, so that equal ones are counted together."""
     words = problem.split(" = ")[0] if " = " in problem else problem.split(", ")[0]
-    return words.rstrip("0123456789.+- s")
+    return re.sub(r"(?<= )[-+]?\d[\d.]*", "…", words)
+
+
+def _about_clocks(reasons: str) -> str:
+    """What to do where the time stamps may be the reason; nothing where they are not."""
+    if "stale" not in reasons and "stamp" not in reasons:
+        return ""
+    return (
+        "; age counts from a message's stamp to its recording: if their clocks differ, or there "
+        "are no stamps, say stamp: arrival in the profile"
+    )

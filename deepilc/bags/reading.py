@@ -52,10 +52,10 @@ class Source:
         """All topics; none where the file cannot be read."""
         if self.path.suffix == ".mcap":
             return Scan(self.path).described()
-        from rosbags.rosbag2 import Reader
+        from deepilc.bags.library import InOrder
 
         try:
-            with Reader(self.reads) as reader:
+            with InOrder(self.reads) as reader:
                 return set(_channels(reader).values())
         except Exception:  # `blocks` says what is wrong
             return set()
@@ -79,10 +79,10 @@ class Source:
 
     def _library(self, wanted: Callable[[Channel], bool]) -> Iterator[Block]:
         """Everything else is read by rosbags: sqlite3, and files that are compressed as a whole."""
-        from rosbags.rosbag2 import Reader
+        from deepilc.bags.library import InOrder
 
         try:
-            with Reader(self.reads) as reader:
+            with InOrder(self.reads) as reader:
                 channels = _channels(reader)
                 self.topics |= {channel.topic: channel.type for channel in channels.values()}
                 chosen = [c for c in reader.connections if wanted(channels[c.id])]

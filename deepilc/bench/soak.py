@@ -4,8 +4,8 @@ The stack runs in real time; in simulation time is made to pass faster. What wil
 so small that it is full soon: replay, history of the bridge, the recorder's bag. A process that
 grows from then on leaks. The numbers of processes are the kernel's own (/proc).
 
-A robot's stack (the rehearsal) takes its hour: a robot does not hurry. This process is its operator
-then, and arms it again after every safe stop.
+The rehearsal of a robot takes its hour: a robot does not hurry. This process is its operator then,
+and arms it again after every safe stop.
 """
 
 import json
@@ -62,7 +62,7 @@ def run(
     """Measures a long run.
 
     Args:
-        stack: A stack of one quadrotor in real time, simulated or behind a robot's topics.
+        stack: A stack of one quadrotor in real time, simulated, or with `fake_robot`.
         hours: Hours of simulated time, 0.05 or more; on a robot of flight, its resets come on top.
         real_time_factor: Simulated seconds per second; None for 8, and for 1 on a robot.
         domain: ROS domain, so that nothing else takes part.
@@ -79,6 +79,11 @@ def run(
     if bridge is None or stacks.load(stack).pacing != "real_time":
         raise UserError(f"stack {stack} is no stack of one robot in real time; try {STACK}")
     robot = bridge.executable == ROBOT_BRIDGE
+    if robot and "fake_robot" not in nodes:
+        raise UserError(
+            f"stack {stack} has no fake_robot: this bench arms whatever stops, and flies random "
+            "networks, which no robot should bear"
+        )
     default = 1.0 if robot else 8.0
     factor = default if real_time_factor is None else real_time_factor
     if hours < 0.05 or factor <= 0.0 or (robot and factor != 1.0):
@@ -90,7 +95,7 @@ def run(
     dt = registry.get(stacks.load(stack).train.system).dt
     transitions = round(3600.0 * hours / dt)
     settled = max(SETTLE, round(SETTLE_SHARE * transitions))
-    own = _of_robot("fake_robot" in nodes) if robot else _of_simulation(factor)
+    own = _of_robot() if robot else _of_simulation(factor)
     small = stacks.load(stack, [*_overrides(transitions), *own])
     begin = time.monotonic()
     operator = _Operator() if robot else None
@@ -228,10 +233,10 @@ def _of_simulation(factor: float) -> list[str]:
     ]
 
 
-def _of_robot(fake: bool) -> list[str]:
+def _of_robot() -> list[str]:
     """A policy that knows nothing, so that the robot often leaves its workspace and is reset."""
     return [
-        *(["nodes.fake_robot.parameters.goto_duration=0.3"] if fake else []),
+        "nodes.fake_robot.parameters.goto_duration=0.3",
         "train.warmup_transitions=0",
         "nodes.learner.parameters.initial=random",
         "nodes.learner.parameters.stay=false",

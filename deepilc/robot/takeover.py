@@ -129,6 +129,8 @@ class TakeoverState:
             return bool(_element(message.buttons, switch.button, "button"))
         assert switch.axis is not None
         value = float(_element(message.axes, switch.axis, "axis"))
+        if not math.isfinite(value):
+            raise FieldError(f"axis {switch.axis}, the switch, is not finite")
         above, below = switch.above, switch.below
         return (above is not None and value > above) or (below is not None and value < below)
 

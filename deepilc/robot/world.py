@@ -28,7 +28,7 @@ from deepilc.plan import Plan, Progress
 from deepilc.robot.authority import Authority, Command, Request, faults, is_ramp_in
 from deepilc.robot.interface import Reading, RobotInterface
 from deepilc.safety import Backup, BackupSwitch, Envelope, SafeResponse
-from deepilc.transition import Mode, Observation, Source, Transition
+from deepilc.transition import IRREGULAR, Mode, Observation, Source, Transition
 from sims import registry
 from sims.delayed import SUFFIX, DelayedSystem
 from sims.system import System
@@ -319,7 +319,7 @@ class RobotWorld:
             ("actions", after.tick - before.tick),
         ):
             if abs(dt - period) > self._tolerance:
-                return f"irregular period: {1e3 * dt:.0f} ms between {what}, not {1e3 * period:g}"
+                return f"{IRREGULAR}: {1e3 * dt:.0f} ms between {what}, not {1e3 * period:g}"
         return ""
 
     def _count(self, transition: Transition) -> None:

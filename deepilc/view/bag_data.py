@@ -125,8 +125,8 @@ class BagData:
         if self._rows is None:
             rows = rows.take(np.arange(max(0, len(rows) - NEWEST_ROWS), len(rows)))
             valid = np.concatenate([part.valid for _, part in linearized(rows, self._model)])
-            ends = rows.terminated | rows.truncated
-            ends[-1] = rows.terminated[-1] or rows.step[-1] + 1 >= self.system.horizon  # else: cut
+            # a gap, or the recording's end, cuts an episode without completing it
+            ends = rows.terminated | (rows.step + 1 >= self.system.horizon)
             self._rows = Rows(
                 rows.episode,
                 rows.step,

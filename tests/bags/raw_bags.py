@@ -1,11 +1,13 @@
 """Bags with a robot's own topics, as `ros2 bag record` would make them."""
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from deepilc.robot.inverse import write_source
@@ -29,6 +31,13 @@ def profile(**changes: Any) -> Profile:
     shipped["sources"][ODOM] |= {"rate": None, "max_age": 0.06, "stuck_after": None}
     shipped["bounds"] = {name: [-1e3, 1e3] for name in shipped["bounds"]}
     return Profile.model_validate({**shipped, **changes})
+
+
+def profile_with(**changes: Any) -> Profile:
+    """`profile` with other values about the odometry."""
+    return profile(
+        sources={ODOM: {**profile().model_dump(mode="json")["sources"][ODOM], **changes}}
+    )
 
 
 PROFILE = profile()
@@ -79,15 +88,31 @@ def events(flights: list[list[Transition]], pause: float = 1.0) -> Iterator[Even
         now += pause
 
 
+def clock_moved(event: Event, by: float) -> Event:
+    """The same where the clock of everything is `by` seconds ahead: of recording and of stamps."""
+    at, topic, message = event
+    if topic == ODOM:
+        stamp = message.header.stamp
+        moved = stamp.sec + 1e-9 * stamp.nanosec + by
+        whole = math.floor(moved)
+        stamp = replace(stamp, sec=whole, nanosec=min(999_999_999, round(1e9 * (moved - whole))))
+        message = replace(message, header=replace(message.header, stamp=stamp))
+    return at + by, topic, message
+
+
 def write(
     path: Path,
     happened: list[Event],
     namespace: str = "",
     plugin: StoragePlugin = StoragePlugin.MCAP,
+    compressed: bool = False,
 ) -> Path:
-    """A bag of these events."""
+    """A bag of these events, in this order; its file may be compressed as a whole."""
     kinds = {ODOM: "nav_msgs/msg/Odometry", COMMAND: "std_msgs/msg/Float64MultiArray"}
-    with Writer(path, version=9, storage_plugin=plugin) as writer:
+    writer = Writer(path, version=9, storage_plugin=plugin)
+    if compressed:
+        writer.set_compression(CompressionMode.FILE, CompressionFormat.ZSTD)
+    with writer:
         connections = {
             topic: writer.add_connection(f"{namespace}/{topic}", kind, typestore=STORE)
             for topic, kind in kinds.items()

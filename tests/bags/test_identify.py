@@ -13,6 +13,7 @@ from deepilc.bags.identify import fit, unknowns_of
 from deepilc.bags.transitions import load
 from deepilc.cli.app import run as command
 from deepilc.errors import UserError
+from sims import registry
 from tests.bags.writing import SYSTEM, all_serialized, flight, record
 
 NOMINAL, REAL = SYSTEM.parameters("nominal"), SYSTEM.parameters("real")
@@ -75,6 +76,26 @@ def test_chosen_numbers_are_recovered_one_by_one_with_honest_intervals(
     assert (result.interval < np.abs(truth)).all()
     untouched = replace(result.parameters, kf=base.kf, bf=base.bf, drag_coefficient=0.0)
     assert untouched == base
+
+
+@pytest.mark.parametrize(
+    ("base", "method", "name"),
+    [("gym:InvertedPendulum-v5", None, "mass"), ("cartpole", "finite_difference", "cart_mass")],
+)
+def test_parameters_of_systems_with_a_delay_are_recovered(
+    base: str, method: str | None, name: str, dataset: Dataset
+) -> None:
+    """Models of MuJoCo and of differences have fixed parameters, or no step in float64."""
+    system = registry.get(f"{base}+delay1")
+    truth = replace(system.parameters("nominal"), **{name: 1.5})
+    rng, rows = np.random.default_rng(0), dataset.rows.take(np.arange(60))  # two episodes
+    acting, action = rng.uniform(system.action.low, system.action.high, (2, 60, 1)).astype("f4")
+    state = system.join(system.split(system.reset(rng, "nominal", 60))[0], acting)
+    after = system.model(truth, method).step(state, action)
+    delayed = replace(rows, state=state, action=action, next_state=after)
+    result = fit(Dataset(delayed, dataset.found), system, names=[name], method=method)
+    np.testing.assert_allclose(result.values, [1.5], rtol=1e-2)
+    assert result.after.shape == (system.state.size,)
 
 
 def test_command_writes_a_file_that_serves_as_nominal_model(

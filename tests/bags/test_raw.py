@@ -14,7 +14,17 @@ from deepilc.errors import UserError
 from deepilc.transition import Transition
 from sims import registry
 from tests.bags import raw_bags
-from tests.bags.raw_bags import COMMAND, EARLY, ODOM, PERIOD, events, profile, write
+from tests.bags.raw_bags import (
+    COMMAND,
+    EARLY,
+    ODOM,
+    PERIOD,
+    clock_moved,
+    events,
+    profile,
+    profile_with,
+    write,
+)
 from tests.bags.writing import SYSTEM, flight
 from tests.faults import Faults
 
@@ -45,6 +55,8 @@ def test_topics_become_the_transitions_of_the_flight(
     assert dataset.episodes == 3
     assert [t.robot for t in dataset.transitions()][:1] == ["quadrotor"]
     assert [t.truncated for t in dataset.transitions()] == ([False] * 19 + [True]) * 3
+    noted = dataset.found.noted
+    assert (noted["numbers missing"], noted["gaps"]) == (0, 0)  # only pauses between flights
 
 
 def test_commands_that_jitter_still_begin_the_periods(tmp_path: Path) -> None:
@@ -75,10 +87,8 @@ def test_missing_command_is_held_over(tmp_path: Path) -> None:
         ]
         if not (event[1] == COMMAND and k in (3, 5))
     ]
-    stamped = profile(sources={
-        ODOM: {**profile().model_dump(mode="json")["sources"][ODOM], "stamp": "arrival"}
-    })  # fmt: skip
-    dataset = load([write(tmp_path / "bag", happened)], stamped, SYSTEM)
+    unstamped = profile_with(stamp="arrival")
+    dataset = load([write(tmp_path / "bag", happened)], unstamped, SYSTEM)
     assert len(dataset) == 8 and dataset.episodes == 1
     for got, (before, after) in zip(dataset.transitions(), rows, strict=True):
         np.testing.assert_allclose(SYSTEM.align(got.state, before), before, atol=1e-4)
@@ -132,15 +142,57 @@ def test_action_after_a_command_that_says_nothing_is_not_made_up(
     assert dataset.episodes == 2
 
 
-@pytest.mark.parametrize("back", [0.12, 0.3, 0.45])
+def slow_states(happened: list[raw_bags.Event], by: float, first: int = 0) -> list[raw_bags.Event]:
+    """The same with states from the `first` event on that come `by` seconds after their stamps."""
+    moved = [
+        (at + by * (topic == ODOM and i >= first), topic, message)
+        for i, (at, topic, message) in enumerate(happened)
+    ]
+    return sorted(moved, key=lambda event: event[0])
+
+
+def test_states_that_come_too_late_make_no_row_and_are_counted(tmp_path: Path) -> None:
+    bag = write(tmp_path / "bag", slow_states(list(events([ROWS[:20]])), by=0.5, first=20))
+    dataset = load([bag], profile(), SYSTEM)
+    assert_rows(dataset, ROWS[:9])
+    assert dataset.found.dropped["state not to be used: odom: stale"] > 5
+
+
+def test_states_older_than_a_period_make_rows_where_the_profile_allows_that_age(
+    tmp_path: Path,
+) -> None:
+    """As on the robot: the command of a period is laid beside the newest state that had come."""
+    bag = write(tmp_path / "bag", slow_states(list(events([ROWS[:20]])), by=1.5 * PERIOD))
+    dataset = load([bag], profile_with(max_age=0.2), SYSTEM)
+    assert len(dataset) == 19 and dataset.episodes == 1
+    commands = [*ROWS[2:20], ROWS[19]]  # the last one is said twice
+    for got, row, command in zip(dataset.transitions(), ROWS[:19], commands, strict=True):
+        np.testing.assert_allclose(SYSTEM.align(got.state, row.state), row.state, atol=1e-4)
+        np.testing.assert_allclose(got.action_applied, command.action_applied, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("ahead", "words"), [(5.0, "odom: stale"), (-5.0, "ahead of this clock")])
+def test_bag_with_another_clock_than_the_stamps_says_so_and_is_read_by_arrival(
+    tmp_path: Path, ahead: float, words: str
+) -> None:
+    happened = [(at + ahead, topic, message) for at, topic, message in events(FLIGHTS)]
+    bag = write(tmp_path / "bag", happened)
+    with pytest.raises(UserError, match=rf"{words}.*say stamp: arrival in the profile"):
+        load([bag], profile(), SYSTEM)
+    assert_rows(load([bag], profile_with(stamp="arrival"), SYSTEM), ROWS)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("plugin", list(StoragePlugin))
+@pytest.mark.parametrize("back", [0.12, 0.3, 0.45, 0.5])
 def test_clock_that_jumps_back_a_little_makes_no_row_of_several_periods(
-    tmp_path: Path, back: float
+    tmp_path: Path, back: float, plugin: StoragePlugin, compressed: bool
 ) -> None:
     happened = [
-        (at - back * (i >= 20), topic, message)
-        for i, (at, topic, message) in enumerate(events([ROWS[:20]]))
+        clock_moved(event, -back * (i >= 20)) for i, event in enumerate(events([ROWS[:20]]))
     ]
-    dataset = load([write(tmp_path / "bag", happened)], profile(), SYSTEM)
+    bag = write(tmp_path / "bag", happened, plugin=plugin, compressed=compressed)
+    dataset = load([bag], profile(), SYSTEM)
     assert_rows(dataset, ROWS[:9] + ROWS[10:20])
     assert dataset.found.noted["times that jumped back"] == 1
 
@@ -149,14 +201,11 @@ def test_measurements_that_are_no_period_apart_give_no_row(tmp_path: Path) -> No
     happened = list(events([ROWS[:20]]))
     late = 2 * 10  # the odometry of the tenth period comes just before its command, others early
     happened = [
-        (at - (0.045 if topic == ODOM and i != late else 0.0), topic, message)
-        for i, (at, topic, message) in enumerate(happened)
+        clock_moved(event, -0.045) if event[1] == ODOM and i != late else event
+        for i, event in enumerate(happened)
     ]
     happened.sort(key=lambda event: event[0])
-    loose = profile(
-        sources={ODOM: {**profile().model_dump(mode="json")["sources"][ODOM], "max_age": 0.2}}
-    )
-    dataset = load([write(tmp_path / "bag", happened)], loose, SYSTEM)
+    dataset = load([write(tmp_path / "bag", happened)], profile_with(max_age=0.2), SYSTEM)
     assert dataset.found.dropped["irregular period between measurements"] == 2
     assert len(dataset) == 18 and dataset.episodes == 2
 
@@ -223,27 +272,45 @@ def test_files_of_a_split_sqlite3_bag_are_read_once_each(tmp_path: Path) -> None
 
 
 def test_what_every_bag_lacks_is_counted(tmp_path: Path) -> None:
-    stamped = profile(
-        sources={ODOM: {**profile().model_dump(mode="json")["sources"][ODOM], "stamp": "header"}}
-    )
     bags = []
     for name in ("a", "b"):
         happened = list(events([ROWS[:10]]))
         happened[4][2].header.stamp.sec = happened[4][2].header.stamp.nanosec = 0
         bags.append(write(tmp_path / name, happened))
-    noted = load(bags, stamped, SYSTEM).found.noted
+    noted = load(bags, profile(), SYSTEM).found.noted
     assert noted["odom: messages without time stamp"] == 2
 
 
+@pytest.mark.parametrize("plugin", list(StoragePlugin))
 @pytest.mark.promise(7)
 @pytest.mark.promise(9)
-def test_clock_that_jumps_back_begins_anew(tmp_path: Path, faults: Faults) -> None:
+def test_clock_that_jumps_back_begins_anew(
+    tmp_path: Path, plugin: StoragePlugin, faults: Faults
+) -> None:
     faults.tries("clock jump in a bag")
     happened = list(events([ROWS[:20]]))
-    jumped = [(at - 100.0 * (i >= 20), topic, m) for i, (at, topic, m) in enumerate(happened)]
-    bag = write(tmp_path / "bag", jumped, plugin=StoragePlugin.MCAP)
-    dataset = load([bag], profile(), SYSTEM)
-    assert len(dataset) <= 19 and dataset.episodes == 2
+    jumped = [clock_moved(event, -100.0 * (i >= 20)) for i, event in enumerate(happened)]
+    dataset = load([write(tmp_path / "bag", jumped, plugin=plugin)], profile(), SYSTEM)
+    assert_rows(dataset, ROWS[:9] + ROWS[10:20])
+    assert dataset.episodes == 2
+
+
+def test_files_of_a_split_sqlite3_bag_follow_each_other_whatever_the_clock_said(
+    tmp_path: Path,
+) -> None:
+    import yaml
+
+    happened = list(events([ROWS[:20]]))
+    parts = happened[:20], [clock_moved(event, -100.0) for event in happened[20:]]
+    bag, second = (
+        write(tmp_path / name, part, plugin=StoragePlugin.SQLITE3)
+        for name, part in zip(("bag", "more"), parts, strict=True)
+    )
+    (second / "more.db3").rename(bag / "more.db3")
+    metadata = yaml.safe_load((bag / "metadata.yaml").read_text())
+    metadata["rosbag2_bagfile_information"]["relative_file_paths"].append("more.db3")
+    (bag / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    assert_rows(load([bag], profile(), SYSTEM), ROWS[:9] + ROWS[10:20])
 
 
 def test_leaving_the_workspace_terminates_the_episode_and_nothing_is_learned_outside(

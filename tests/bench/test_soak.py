@@ -39,6 +39,11 @@ def test_numbers_out_of_range_are_refused(settings):
         list(bench.run("soak", settings))
 
 
+def test_a_robot_that_is_real_is_refused():
+    with pytest.raises(UserError, match="no fake_robot"):
+        list(bench.run("soak", {"stack": "quadrotor_hardware"}))
+
+
 @pytest.mark.parametrize("stack", ["quadrotor_sim", "two_quadrotors"])
 def test_stacks_that_wait_or_have_several_robots_are_refused(stack):
     with pytest.raises(UserError, match="no stack of one robot in real time"):

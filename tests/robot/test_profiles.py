@@ -267,5 +267,8 @@ def test_takeover_by_a_switch_of_a_radio() -> None:
     robot = RobotInterface(profiles.Profile.model_validate(content), registry.get("cartpole"))
     robot.receive("joy", Joy(axes=[-1.0, 0.0, 0.0, 0.0, -1.0]), 1.0)
     np.testing.assert_array_equal(robot.human(1.0), [20.0])
+    robot.receive("joy", Joy(axes=[-1.0, 0.0, 0.0, 0.0, math.nan]), 1.05)
+    assert np.isnan(robot.human(1.05)).all(), "held before, and nobody says released"
+    assert robot.takeover_fault(1.05) == "axis 4, the switch, is not finite"
     robot.receive("joy", Joy(axes=[-1.0, 0.0, 0.0, 0.0, 1.0]), 1.1)
     assert robot.human(1.1) is None

@@ -9,7 +9,7 @@ pytest.importorskip("deepilc_msgs", reason="needs the messages of ROS 2")
 from deepilc.plan import Plan, Progress
 from deepilc.transition import Source
 from deepilc_ros.drive import Credit, State
-from tests.robot.bench import NODE, Bench, ended
+from tests.robot.bench import NODE, SERVICE, Bench, ended
 from tests.robot.flight import HOVER, PERIOD, SYSTEM
 
 
@@ -147,6 +147,28 @@ def test_a_robot_that_was_armed_and_never_commanded_is_not_started_by_a_stop_or_
     bench.period()
     assert bench.drive.state is State.RUNNING
     assert bench.drive.stop(bench.flight.now) == "stopped" and len(bench.sent) > 1
+
+
+@pytest.mark.parametrize("profile", [SERVICE, NODE])
+def test_a_robot_that_came_to_its_start_by_itself_gets_the_safe_action_from_a_stop(profile) -> None:
+    bench = Bench(profile)
+    bench.arm()
+    if profile is NODE:
+        bench.drive.reset(bench.flight.now)
+    else:
+        bench.drive.robot_says(True, "", bench.flight.now)
+        bench.period(answer=False)
+    assert bench.drive.state is State.ARMED and bench.sent == []
+    assert bench.drive.stop(bench.flight.now) == "stopped"
+    np.testing.assert_array_equal(bench.sent[-1], HOVER)
+
+
+def test_a_plan_that_is_complete_before_anything_flew_does_not_start_the_robot_at_a_stop() -> None:
+    bench = Bench(plan=Plan(seed=0, train_transitions=0))
+    bench.arm()
+    bench.period(answer=False)
+    assert bench.drive.state is State.FINISHED
+    assert "disarmed" in bench.drive.stop(bench.flight.now) and bench.sent == []
 
 
 def test_a_pause_holds_the_robot_and_arming_begins_another_episode() -> None:

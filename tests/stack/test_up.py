@@ -200,6 +200,56 @@ def test_interrupt_reaches_the_nodes_once_and_the_exit_code_says_so(
     assert log.read_text().count("interrupted") == 1
 
 
+def test_a_closed_terminal_ends_the_stack_in_order_though_it_says_so_twice(
+    make, run: Path, tmp_path: Path
+) -> None:
+    script = "trap 'sleep 1; echo saved; exit 0' INT; echo ready; while :; do sleep 0.05; done"
+    make(worker=(script, {}))
+    main = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from deepilc import stack, up
+        from deepilc.run import RunFolder
+        options = {"echo": True, "report": lambda line: print(line, flush=True)}
+        sys.exit(up.run(stack.load(sys.argv[1]), RunFolder(Path(sys.argv[2])), **options))
+    """)
+    command = [sys.executable, "-c", main, str(tmp_path / "demo.yaml"), str(run)]
+    terminal, side = os.openpty()
+    log = run / "logs" / "worker.log"
+    with subprocess.Popen(command, stdout=side, start_new_session=True) as process:
+        os.close(side)
+        while not log.exists() or "ready" not in log.read_text():
+            assert process.poll() is None
+            time.sleep(0.02)
+        os.close(terminal)  # what is printed from now on fails
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(30) == 130
+    assert log.read_text().count("saved") == 1
+
+
+def test_the_folder_of_a_killed_runner_is_free_when_its_last_node_has_ended(
+    make, run: Path, tmp_path: Path
+) -> None:
+    demo = make(
+        worker=("trap 'sleep 1; exit 0' TERM; echo ready; while :; do sleep 0.05; done", {})
+    )
+    command = [sys.executable, "-c", MAIN, str(tmp_path / "demo.yaml"), str(run)]
+    log = run / "logs" / "worker.log"
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        (pid,) = map(int, process.stdout.readline().split())
+        while "ready" not in log.read_text():
+            time.sleep(0.02)
+        process.kill()
+    with pytest.raises(UserError, match="another stack is running"):
+        up.Runner(demo, run)
+    assert gone(pid)
+    with up.Runner(demo, run) as again:
+        assert again.pids
+
+
 def test_two_stacks_cannot_share_a_run_folder(make, run: Path) -> None:
     demo = make(worker=(SLEEPER, {}))
     with up.Runner(demo, run), pytest.raises(UserError, match="another stack is running"):

@@ -27,7 +27,8 @@ __all__ = ["main"]
 
 SERVICES = {
     "arm": "let the robot move, if its state is known and allowed",
-    "stop": "emergency stop: the safe action, until it is armed again",
+    "stop": "emergency stop: the safe action, until it is armed again; disarms a robot that waits "
+    "where its operator put it and has never been commanded",
     "pause": "give the episode up and hold the robot by its safe action, until it is armed again",
     "reset": "the robot is at a start (while resetting); give the episode up (while running); "
     "send a robot with a reset of its own back (idle, paused, in a safe stop)",

@@ -170,10 +170,11 @@ class RobotBridge(BridgeBase):
         takeovers would let go of the switch that the other holds.
         """
         assert self._drive is not None
-        for topic, _, _ in self._commands:
+        for topic, publisher, _ in self._commands:
             if others := self._other_commanders(topic):
                 return f"nothing armed: {', '.join(others)} publish(es) commands on {topic} too"
-            if not listeners(self, topic):
+            # matched ones, whose QoS fits, and not only recorders
+            if not (publisher.get_subscription_count() and listeners(self, topic)):
                 return f"nothing armed: nobody listens to {topic}"
         for topic in self._profile.sources:
             if (count := self._count_publishing(topic)) > 1:

@@ -106,8 +106,8 @@ class RobotDrive(Drive):
     def stop(self, now: float) -> str:
         """Emergency stop: sends the safe action now, and goes on sending it until `arm`.
 
-        A robot that waits where it was put, never commanded, is disarmed: the safe action, which
-        hovers, would start it.
+        A robot that waits where its operator put it, never commanded, is disarmed: the safe action,
+        which may be a hover, would start it.
         """
         if self.state is State.IDLE:
             return "nothing to stop: idle"
@@ -175,8 +175,11 @@ class RobotDrive(Drive):
 
     @property
     def _at_rest(self) -> bool:
-        """Whether the robot waits where it was put, and was never commanded from here."""
-        waits = self.state is State.ARMED or (self._going_back and math.isinf(self._reset_since))
+        """Whether the robot waits where its operator put it: nobody has commanded it yet.
+
+        One that came to its start by itself, or by a node, may hang in the air.
+        """
+        waits = self.state in (State.ARMED, State.FINISHED) and self._reset.mode == "operator"
         return waits and not self._commanded
 
     def stand_down(self, reason: str) -> None:
