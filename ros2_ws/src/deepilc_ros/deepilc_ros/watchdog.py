@@ -196,14 +196,9 @@ class Campaign:
         with Runner(self._stack, self._run) as self._runner:
             for _ in range(repeats):
                 for fault, (node, reporter, text) in DEATHS.items():
-                    self._fly()
-
-                    def well(pair: tuple[str, str] = (node, reporter)) -> bool:
-                        return witness.says(pair[1]) and all(map(witness.lives, pair))
-
-                    self._until(well, f"all well before: {fault}")
+                    self._fly_well(node, reporter)
                     self._until(lambda: False, "", self._random.uniform(1.0, 2.0))
-                    self._until(well, f"all well before: {fault}")
+                    self._fly_well(node, reporter)
                     victim, rows = self._runner.pids[node], len(witness.rows)
                     at = time.time()  # the clock of DDS's stamps
                     os.kill(victim, signal.SIGKILL)
@@ -215,6 +210,17 @@ class Campaign:
                     yield {"fault": fault, "told": witness.reports[reporter][0] - at,
                            "flown": float(flown)}  # fmt: skip
                     self._restarted(node, victim)
+
+    def _fly_well(self, node: str, reporter: str) -> None:
+        """Waits until both nodes are well in flight; a machine that was late for once stops it."""
+        witness = self._witness
+
+        def well() -> bool:
+            return witness.says(reporter) and witness.lives(node) and witness.lives(reporter)
+
+        while not well():
+            self._fly()
+            self._until(lambda: well() or witness.stopped, f"{node} and {reporter} well in flight")
 
     def _restarted(self, node: str, victim: int) -> None:
         self._until(lambda: self._runner.pids.get(node, victim) != victim, "a new process")
