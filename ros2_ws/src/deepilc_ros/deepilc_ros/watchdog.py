@@ -218,9 +218,11 @@ class Campaign:
         def well() -> bool:
             return witness.says(reporter) and witness.lives(node) and witness.lives(reporter)
 
-        while not well():
+        while True:
             self._fly()
             self._until(lambda: well() or witness.stopped, f"{node} and {reporter} well in flight")
+            if well():
+                return
 
     def _restarted(self, node: str, victim: int) -> None:
         self._until(lambda: self._runner.pids.get(node, victim) != victim, "a new process")
