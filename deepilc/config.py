@@ -39,6 +39,14 @@ PRESET_SCHEDULES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"paper": _AS_PUBLISHED, "published": _AS_PUBLISHED}
 )
 """What a preset changes beside the settings of the agent; the run's own settings win."""
+PAPER_AGENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"cartpole": {"critic_hidden": 256}}
+)
+PAPER_FINETUNING: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"halfcheetah": {"zeta_state": 0.0, "coefficient_interval": 2}}
+)
+"""Where the paper departs from its own settings of the agent (section 5.2), by system; the second
+in fine-tuning only. They come with the preset `paper`."""
 
 
 class TrainConfig(BaseModel):
@@ -268,15 +276,17 @@ def pretraining(preset_name: str | None = None) -> dict[str, Any]:
     return {"randomise": 0.15, "updates_per_transition": 1.0} if schedule is None else {}
 
 
-def finetuning(preset_name: str | None = None) -> dict[str, Any]:
+def finetuning(preset_name: str | None = None, system: str = "") -> dict[str, Any]:
     """What fine-tuning changes: a trained policy acts at once, and few rows bear few updates.
 
     Args:
         preset_name: Preset of the run; its schedule holds, but for the random phase.
+        system: Name of the system, of which the paper has settings of its own.
     """
     schedule = PRESET_SCHEDULES.get(preset_name or "default")
     ours = {"updates_per_transition": 1.0, "learning_starts": 50} if schedule is None else {}
-    return {**ours, "warmup_transitions": 0}
+    agent = PAPER_FINETUNING.get(system) if preset_name == "paper" else None
+    return {**ours, "warmup_transitions": 0, **({"agent": dict(agent)} if agent else {})}
 
 
 BURN_IN = 500
@@ -305,7 +315,9 @@ def resolve(values: dict[str, Any]) -> TrainConfig:
         values = {**PRESET_SCHEDULES.get(name, {}), **values}
         agent = values.get("agent", {})
         if isinstance(agent, dict):
-            values["agent"] = {**preset(name).model_dump(), **agent}
+            system = values.get("system", TrainConfig.model_fields["system"].default)
+            own = PAPER_AGENTS.get(system, {}) if name == "paper" else {}
+            values["agent"] = {**preset(name).model_dump(), **own, **agent}
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:

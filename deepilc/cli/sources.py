@@ -26,7 +26,7 @@ def settings_of(source: Path, preset: str | None, system: str | None) -> dict[st
     # the configuration says where a user's own system lies
     name = system or config.get("system", metadata["system"])
     checkpoints.check_system(source, metadata, registry.get(name))
-    base: dict[str, Any] = {"system": name, **finetuning(preset)}
+    base: dict[str, Any] = {"system": name, **finetuning(preset, name)}
     base |= {key: config[key] for key in ("nominal", "jacobian") if config.get(key) is not None}
     if preset is None and "agent" in config:
         # whatever critics of the source waited for, they have learned it; and online there is
@@ -37,7 +37,7 @@ def settings_of(source: Path, preset: str | None, system: str | None) -> dict[st
 
 def settings_for_policy(path: Path, preset: str | None, system: str | None) -> dict[str, Any]:
     """Settings with which a run starts from a policy alone; the system is ours to find or given."""
-    from deepilc.config import BURN_IN, finetuning
+    from deepilc.config import BURN_IN, finetuning, merged
 
     if not path.is_file():
         raise UserError(
@@ -55,4 +55,5 @@ def settings_for_policy(path: Path, preset: str | None, system: str | None) -> d
         if not is_ours(content, name):
             raise UserError(f"--init-policy {path} needs --system NAME (what it acts on)")
         system = str(read_metadata(content, name).get("system"))
-    return {"system": system, **finetuning(preset), "agent": {"burn_in": BURN_IN}}
+    base = {"system": system, **finetuning(preset, system)}
+    return merged(base, {"agent": {"burn_in": BURN_IN}})

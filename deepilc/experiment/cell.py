@@ -129,7 +129,7 @@ class Cell:
     def digest(self) -> str:
         """Eight hexadecimal digits of everything that decides the result, but for the seed."""
         system, config = registry.get(self.system), self.config
-        settings = _flat(self.settings)
+        settings = flat(self.settings)
         content: dict[str, Any] = {
             key: value
             for key, value in settings.items()
@@ -190,12 +190,12 @@ class Cell:
         )
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings by dotted keys."""
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, value in settings.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
+            found |= flat(value, f"{prefix}{key}.")
         else:
-            flat[prefix + key] = value
-    return flat
+            found[prefix + key] = value
+    return found

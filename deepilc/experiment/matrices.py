@@ -7,10 +7,10 @@ from typing import Any
 
 from deepilc.config import finetuning, pretraining
 from deepilc.errors import UserError, suggestion
-from deepilc.experiment.cell import FOLDER, Cell, Stage, Trainer
+from deepilc.experiment.cell import FOLDER, Cell, Stage, Trainer, flat
 from sims import registry
 
-__all__ = ["BUDGETS", "EXPERIMENTS", "PAPER_SETTINGS", "Request", "cells_of"]
+__all__ = ["BUDGETS", "EXPERIMENTS", "Request", "cells_of"]
 
 PILOT_SEEDS = (1000, 1001)
 """Seeds of the runs that fix thresholds; never test seeds."""
@@ -58,12 +58,6 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType(
 """By system; others get those of a system with episodes of about the same length."""
 
 Settings = Mapping[str, Any]
-
-PAPER_SETTINGS: Mapping[tuple[str, Stage | None], Settings] = {
-    ("cartpole", None): {"agent.critic_hidden": 256},
-    ("halfcheetah", "finetune"): {"agent.zeta_state": 0.0, "agent.coefficient_interval": 2},
-}
-"""Where the paper departs from its own settings (section 5.2), by system and stage (None: all)."""
 
 
 @dataclass(frozen=True)
@@ -351,13 +345,10 @@ class _Task:
         preset = own.get("preset", general.get("preset", request.preset))
         if preset is not None:
             settings["preset"] = preset
-        if preset == "paper":
-            settings |= PAPER_SETTINGS.get((self.name, None), {})
-            settings |= PAPER_SETTINGS.get((self.name, stage), {})
         if stage == "pretrain":
             settings |= pretraining(preset)
         if stage == "finetune":
-            settings |= finetuning(preset)
+            settings |= flat(finetuning(preset, self.name))
         settings |= general | own
         plan |= {key: settings.pop(key) for key in plan if key in settings}
         for key in ("system", "parameters", "seed"):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from deepilc import config as configuration
+from deepilc.agent.config import AgentConfig
 from deepilc.config import TrainConfig
 from deepilc.errors import UserError
 from deepilc.intake import Joined
@@ -71,6 +72,20 @@ def test_fine_tuning_begins_early_and_gently_but_for_the_published_schedule() ->
     ours = configuration.finetuning()
     assert (ours["learning_starts"], ours["updates_per_transition"]) == (50, 1.0)
     assert configuration.finetuning("published") == {"warmup_transitions": 0}
+
+
+def test_the_papers_preset_has_what_the_paper_says_of_single_systems() -> None:
+    def agent(system: str, **settings: Any) -> AgentConfig:
+        base = configuration.finetuning("paper", system)
+        return configuration.load(None, ["preset=paper"], base, system=system, **settings).agent
+
+    assert agent("cartpole").critic_hidden == 256 and agent("airplane").critic_hidden == 512
+    assert configuration.resolve({"preset": "paper"}).agent.critic_hidden == 512
+    assert configuration.resolve({"system": "cartpole"}).agent.critic_hidden != 512
+    fine = agent("halfcheetah")
+    assert (fine.zeta_state, fine.coefficient_interval) == (0.0, 2)
+    scratch = configuration.resolve({"preset": "paper", "system": "halfcheetah"}).agent
+    assert (scratch.zeta_state, scratch.coefficient_interval) == (0.5, 20)
 
 
 def test_learning_that_starts_with_nothing_is_refused() -> None:
