@@ -30,6 +30,7 @@ from tests.ros.rehearsal import SILENT, Rehearsal, operate, patient_profile
 pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(900)]
 
 HOVER = np.full(4, 12.2, np.float32)
+ROBOT = {"system": "rexquadrotor+delay1", "pacing": "real_time", "warmup_transitions": 0}
 ALL = QoSProfile(depth=20_000, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
@@ -190,7 +191,7 @@ def test_a_second_commander_state_source_or_operator_keeps_the_bridge_from_armin
     profile = patient_profile(tmp_path)
     nodes.modules["bridge"] = "robot_bridge"
     nodes.start("fake_robot", profile=profile, rate=100.0)
-    nodes.parameters = {"system": "rexquadrotor+delay1", "pacing": "real_time", "run": "r"}
+    nodes.parameters = {**ROBOT, "run": "r"}
     nodes.start("policy")
     nodes.start("bridge", profile=profile)
     status = probe.listen(BridgeStatus, "bridge_status", LATCHED)
@@ -230,7 +231,7 @@ def test_the_node_that_resets_the_robot_may_share_its_command_topic(
     file.write_text(yaml.safe_dump({**content, "reset": {"mode": "node", "node": "carrier"}}))
     nodes.modules["bridge"] = "robot_bridge"
     nodes.start("fake_robot", profile=str(file), rate=100.0)
-    nodes.parameters = {"system": "rexquadrotor+delay1", "pacing": "real_time", "run": "r"}
+    nodes.parameters = {**ROBOT, "run": "r"}
     nodes.start("policy")
     nodes.start("bridge", profile=str(file))
     status = probe.listen(BridgeStatus, "bridge_status", LATCHED)
@@ -254,10 +255,7 @@ def test_the_node_that_resets_the_robot_may_share_its_command_topic(
 
 def test_a_robot_is_not_flown_by_random_actions_unless_somebody_says_so(nodes: Any) -> None:
     nodes.modules["bridge"] = "robot_bridge"
-    settings = {
-        "system": "rexquadrotor+delay1", "pacing": "real_time", "warmup_transitions": 300,
-        "profile": "quadrotor_rehearsal",
-    }  # fmt: skip
+    settings = {**ROBOT, "warmup_transitions": 300, "profile": "quadrotor_rehearsal"}
     nodes.start("bridge", **settings)
     assert nodes.exit_code("bridge") == 2
     assert "warmup_transitions is 300" in nodes.output("bridge")
