@@ -67,6 +67,7 @@ def test_a_flying_robots_last_command_is_safe_when_the_runner_ends(
     runner = subprocess.Popen(
         [sys.executable, "-m", "deepilc", "up", "quadrotor_rehearsal", *run],
         stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # nohup ignores it
     )
     try:
         probe.until(lambda: operate("start")[0] == 0, "the nodes", 200.0)

@@ -158,6 +158,11 @@ with up.Runner(stack.load(sys.argv[1]), Path(sys.argv[2])) as runner:
 """
 
 
+def hears_hangups() -> None:
+    """In the child: whatever ignores them above, such as nohup around the tests."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGHUP])
 def test_nodes_end_with_a_runner_that_is_killed_and_may_say_a_last_word(
     make, run: Path, tmp_path: Path, end: signal.Signals
@@ -166,7 +171,9 @@ def test_nodes_end_with_a_runner_that_is_killed_and_may_say_a_last_word(
     make(one=(word, {}), two=(SLEEPER, {}))
     command = [sys.executable, "-c", MAIN, str(tmp_path / "demo.yaml"), str(run)]
     log = run / "logs" / "one.log"
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, preexec_fn=hears_hangups
+    ) as process:
         assert process.stdout is not None
         pids = [int(pid) for pid in process.stdout.readline().split()]
         while not log.exists() or "ready" not in log.read_text():
@@ -216,7 +223,9 @@ def test_a_closed_terminal_ends_the_stack_in_order_though_it_says_so_twice(
     command = [sys.executable, "-c", main, str(tmp_path / "demo.yaml"), str(run)]
     terminal, side = os.openpty()
     log = run / "logs" / "worker.log"
-    with subprocess.Popen(command, stdout=side, start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdout=side, start_new_session=True, preexec_fn=hears_hangups
+    ) as process:
         os.close(side)
         shown = b""
         while b"ready" not in shown:  # the runner looks after its nodes by now
