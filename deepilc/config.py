@@ -276,17 +276,26 @@ def pretraining(preset_name: str | None = None) -> dict[str, Any]:
     return {"randomise": 0.15, "updates_per_transition": 1.0} if schedule is None else {}
 
 
-def finetuning(preset_name: str | None = None, system: str = "") -> dict[str, Any]:
-    """What fine-tuning changes: a trained policy acts at once, and few rows bear few updates.
+def finetuning(
+    preset_name: str | None = None, system: str = "", *, new_critics: bool = False
+) -> dict[str, Any]:
+    """What fine-tuning changes: a trained policy acts at once, and few rows bear few, small steps.
 
     Args:
         preset_name: Preset of the run; its schedule holds, but for the random phase.
         system: Name of the system, of which the paper has settings of its own.
+        new_critics: The run starts from a policy alone. Its critics have everything to learn, so
+            steps are as large as from scratch.
     """
-    schedule = PRESET_SCHEDULES.get(preset_name or "default")
-    ours = {"updates_per_transition": 1.0, "learning_starts": 50} if schedule is None else {}
-    agent = PAPER_FINETUNING.get(system) if preset_name == "paper" else None
-    return {**ours, "warmup_transitions": 0, **({"agent": dict(agent)} if agent else {})}
+    changes: dict[str, Any] = {"warmup_transitions": 0}
+    agent: Mapping[str, Any] = {}
+    if PRESET_SCHEDULES.get(preset_name or "default") is None:
+        changes |= {"updates_per_transition": 1.0, "learning_starts": 50}
+        if not new_critics:
+            agent = {"critic_learning_rate": 3e-4, "actor_learning_rate": 3e-4}
+    elif preset_name == "paper":
+        agent = PAPER_FINETUNING.get(system, {})
+    return {**changes, "agent": dict(agent)}
 
 
 BURN_IN = 500
@@ -353,6 +362,17 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
             value = merged(below, value)
         result[key] = value
     return result
+
+
+def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value
+    return found
 
 
 def _put(values: dict[str, Any], key: str, value: object) -> None:

@@ -174,8 +174,9 @@ def _finetune(folder: Path, job: Job, report: Callable[[str], None]) -> None:
 
 def _stack_overrides(job: Job, initial: Path) -> list[str]:
     system = stacks.load(STACK).train.system
+    settings = configuration.flat(configuration.finetuning())
     return [
-        *(f"train.{key}={value}" for key, value in configuration.finetuning().items()),
+        *(f"train.{key}={value}" for key, value in settings.items()),
         *(f"train.{override}" for override in job.overrides),
         "train.warmup_transitions=0",  # overrides of it are for pre-training
         f"train.seed={job.seed}",

@@ -31,7 +31,8 @@ def settings_of(source: Path, preset: str | None, system: str | None) -> dict[st
     if preset is None and "agent" in config:
         # whatever critics of the source waited for, they have learned it; and online there is
         # somebody to try out what the critics think, so the data's own actions hold nobody back
-        base["agent"] = {**config["agent"], "burn_in": None, "behaviour_weight": 0.0}
+        online = {"burn_in": None, "behaviour_weight": 0.0}
+        base["agent"] = {**config["agent"], **online, **base["agent"]}
     return base
 
 
@@ -55,5 +56,5 @@ def settings_for_policy(path: Path, preset: str | None, system: str | None) -> d
         if not is_ours(content, name):
             raise UserError(f"--init-policy {path} needs --system NAME (what it acts on)")
         system = str(read_metadata(content, name).get("system"))
-    base = {"system": system, **finetuning(preset, system)}
+    base = {"system": system, **finetuning(preset, system, new_critics=True)}
     return merged(base, {"agent": {"burn_in": BURN_IN}})

@@ -129,7 +129,7 @@ class Cell:
     def digest(self) -> str:
         """Eight hexadecimal digits of everything that decides the result, but for the seed."""
         system, config = registry.get(self.system), self.config
-        settings = flat(self.settings)
+        settings = configuration.flat(self.settings)
         content: dict[str, Any] = {
             key: value
             for key, value in settings.items()
@@ -188,14 +188,3 @@ class Cell:
                 "initial": None if initial is None else cls.from_fields(initial),
             }
         )
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found

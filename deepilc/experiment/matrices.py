@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from deepilc.config import finetuning, pretraining
+from deepilc.config import finetuning, flat, pretraining
 from deepilc.errors import UserError, suggestion
-from deepilc.experiment.cell import FOLDER, Cell, Stage, Trainer, flat
+from deepilc.experiment.cell import FOLDER, Cell, Stage, Trainer
 from sims import registry
 
 __all__ = ["BUDGETS", "EXPERIMENTS", "Request", "cells_of"]

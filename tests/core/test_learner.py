@@ -71,7 +71,20 @@ def test_few_rows_make_the_same_updates_whenever_these_are_made() -> None:
 def test_fine_tuning_begins_early_and_gently_but_for_the_published_schedule() -> None:
     ours = configuration.finetuning()
     assert (ours["learning_starts"], ours["updates_per_transition"]) == (50, 1.0)
-    assert configuration.finetuning("published") == {"warmup_transitions": 0}
+    agent = configuration.load(None, base=ours).agent
+    scratch = configuration.load(None).agent
+    assert agent.actor_learning_rate < scratch.actor_learning_rate
+    assert agent.critic_learning_rate < scratch.critic_learning_rate
+    published = configuration.load(None, ["preset=published"]).agent
+    base = configuration.finetuning("published")
+    assert base["warmup_transitions"] == 0 and "learning_starts" not in base
+    assert configuration.load(None, ["preset=published"], base).agent == published
+
+
+def test_a_policy_without_critics_gets_critics_that_learn_in_large_steps() -> None:
+    base = configuration.finetuning(new_critics=True)
+    scratch = configuration.load(None).agent
+    assert configuration.load(None, base=base).agent == scratch
 
 
 def test_the_papers_preset_has_what_the_paper_says_of_single_systems() -> None:
