@@ -36,6 +36,7 @@ def test_a_policy_of_ours_names_its_system_and_starts_with_a_burn_in_and_no_warm
     settings = yaml.safe_load((out / "config.yaml").read_text())
     assert settings["system"] == "cartpole"
     assert settings["agent"]["burn_in"] == 500 and settings["warmup_transitions"] == 0
+    assert settings["agent"]["critic_learning_rate"] == 1e-3, "new critics learn in large steps"
     assert json.loads((out / "initial.json").read_text())["source"] == str(policy)
     assert json.loads((out / "run.json").read_text())["initial"] == str(policy)
 
@@ -43,6 +44,7 @@ def test_a_policy_of_ours_names_its_system_and_starts_with_a_burn_in_and_no_warm
     assert run(["finetune", "--from", str(out), "--out", str(again), *SMALL]) == 0
     settings = yaml.safe_load((again / "config.yaml").read_text())
     assert settings["agent"]["burn_in"] is None, "its critics have learned"
+    assert settings["agent"]["critic_learning_rate"] == 3e-4
 
 
 @pytest.mark.parametrize(
