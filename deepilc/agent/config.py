@@ -94,10 +94,18 @@ class AgentConfig(BaseModel):
         "a run starts from a policy without critics, else 0.",
     )
     critic_learning_rate: float = Field(
-        1e-3, gt=0.0, le=1.0, description="Adam step size of the critics."
+        1e-3,
+        gt=0.0,
+        le=1.0,
+        description="Adam step size of the critics. At most 3e-4 in fine-tuning from networks "
+        "with critics, unless you set it: larger ones took away what good policies arrived with.",
     )
     actor_learning_rate: float = Field(
-        1e-3, gt=0.0, le=1.0, description="Adam step size of the policy."
+        1e-3,
+        gt=0.0,
+        le=1.0,
+        description="Adam step size of the policy. At most 3e-4 in fine-tuning from networks "
+        "with critics, unless you set it.",
     )
     alpha: float = Field(
         0.2,

@@ -31,8 +31,9 @@ def settings_of(source: Path, preset: str | None, system: str | None) -> dict[st
     if preset is None and "agent" in config:
         # whatever critics of the source waited for, they have learned it; and online there is
         # somebody to try out what the critics think, so the data's own actions hold nobody back
-        online = {"burn_in": None, "behaviour_weight": 0.0}
-        base["agent"] = {**config["agent"], **online, **base["agent"]}
+        before = config["agent"]
+        steps = {key: min(before.get(key, step), step) for key, step in base["agent"].items()}
+        base["agent"] = {**before, "burn_in": None, "behaviour_weight": 0.0, **steps}
     return base
 
 

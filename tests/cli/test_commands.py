@@ -13,7 +13,9 @@ import pytest
 
 from deepilc.agent.config import AgentConfig
 from deepilc.cli.app import run
+from deepilc.cli.sources import settings_of
 from deepilc.config import TrainConfig
+from deepilc.learner import Learner
 from deepilc.run import RunFolder
 from deepilc.table import read_rows
 
@@ -69,6 +71,14 @@ def test_finetuning_starts_from_the_source_policy_in_the_real_world(pretrained, 
     first = find_policy(finetuned / "policies" / "000001.onnx")
     states = np.random.default_rng(0).normal(size=(5, 12)).astype(np.float32)
     np.testing.assert_allclose(first.act(states), source.act(states), atol=1e-5)
+
+
+def test_fine_tuning_never_makes_larger_steps_than_its_source(tmp_path):
+    source = tmp_path / "networks.safetensors"
+    agent = AgentConfig(critic_hidden=16, actor_hidden=16, actor_learning_rate=1e-4)
+    Learner(TrainConfig(agent=agent), "source").save_networks(source)
+    settings = settings_of(source, None, None)["agent"]
+    assert (settings["actor_learning_rate"], settings["critic_learning_rate"]) == (1e-4, 3e-4)
 
 
 def test_eval_of_a_policy_against_itself_gains_nothing(finetuned, capsys):

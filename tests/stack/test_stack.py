@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from deepilc import config as configuration
 from deepilc import paths, stack
 from deepilc.errors import UserError
 from sims import registry
@@ -263,3 +264,10 @@ def test_every_node_of_a_stack_with_robots_knows_their_names(tmp_path: Path) -> 
     for node in loaded.nodes:
         assert loaded.node_parameters(node, tmp_path)["robots"] == "robot_a robot_b"
     assert "robots" not in stack.load("quadrotor_sim").node_parameters("bridge", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["quadrotor_hardware", "two_quadrotors_rehearsal"])
+def test_robots_fine_tune_with_the_settings_of_the_command(name: str) -> None:
+    train = configuration.flat(stack.load(name).train.model_dump())
+    for key, value in configuration.flat(configuration.finetuning()).items():
+        assert train[key] == value, key
