@@ -33,6 +33,7 @@ _AS_PUBLISHED = {
     "updates_per_transition": 1.0,
     "batch_size": 256,
     "warmup_transitions": 1_000,
+    "learning_starts": 256,
     "policy_interval": 1,
 }
 PRESET_SCHEDULES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -90,12 +91,11 @@ class TrainConfig(BaseModel):
         description="Updates per training transition; exact in lockstep, a maximum in real time.",
     )
     batch_size: int = Field(256, ge=1, le=65_536, description="Rows per update.")
-    learning_starts: int | None = Field(
-        None,
+    learning_starts: int = Field(
+        50,
         ge=1,
-        description="Training transitions before the first update is owed; rows are drawn with "
-        "replacement, so they may be fewer than a batch. Default: as many as a batch has; 50 in "
-        "fine-tuning, with one update per transition: with more the critics fit too few rows.",
+        description="Training transitions before the first update is owed, random ones included; "
+        "rows are drawn with replacement, so they may be fewer than a batch.",
     )
     replay_capacity: int = Field(
         1_000_000, ge=1_000, description="Rows kept; the oldest go first. About 1 kB each."
@@ -197,11 +197,6 @@ class TrainConfig(BaseModel):
         return self
 
     @property
-    def first_rows(self) -> int:
-        """Training transitions before the first update is owed."""
-        return self.batch_size if self.learning_starts is None else self.learning_starts
-
-    @property
     def demonstration_rows(self) -> int:
         """Rows of each batch that come from demonstrations."""
         if self.demonstrations is None:
@@ -273,7 +268,9 @@ def pretraining(preset_name: str | None = None) -> dict[str, Any]:
         preset_name: Preset of the run. `paper` and `published` do not redraw parameters.
     """
     schedule = PRESET_SCHEDULES.get(preset_name or "default")
-    return {"randomise": 0.15, "updates_per_transition": 1.0} if schedule is None else {}
+    if schedule is not None:
+        return {}
+    return {"randomise": 0.15, "updates_per_transition": 1.0, "learning_starts": 256}
 
 
 def finetuning(
@@ -290,7 +287,7 @@ def finetuning(
     changes: dict[str, Any] = {"warmup_transitions": 0}
     agent: Mapping[str, Any] = {}
     if PRESET_SCHEDULES.get(preset_name or "default") is None:
-        changes |= {"updates_per_transition": 1.0, "learning_starts": 50}
+        changes["updates_per_transition"] = 1.0
         if not new_critics:
             agent = {"critic_learning_rate": 3e-4, "actor_learning_rate": 3e-4}
     elif preset_name == "paper":

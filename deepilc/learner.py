@@ -214,7 +214,7 @@ class Learner:
     @property
     def updates_due(self) -> int:
         """Updates that the transitions so far allow and that have not been made."""
-        beyond_first = max(self.robots.trained - self.config.first_rows, 0)
+        beyond_first = max(self.robots.trained - self.config.learning_starts, 0)
         allowed = int(self.config.updates_per_transition * beyond_first + 1e-9)
         return allowed - self.updates
 
@@ -223,7 +223,7 @@ class Learner:
         rows = None
         if self.lockstep:
             due_at = np.ceil((self.updates + 1) / self.config.updates_per_transition - 1e-9)
-            rows = self.config.first_rows + int(due_at)
+            rows = self.config.learning_starts + int(due_at)
         agent = self.config.agent
         size = self.config.batch_size - self.config.demonstration_rows
         if self._imagination is None:

@@ -26,7 +26,7 @@ NEUTRAL: Mapping[str, Any] = MappingProxyType(
         "agent.behaviour_weight": 0.0,
         "demonstrations": None,
         "demonstration_share": 0.5,
-        "learning_starts": None,
+        "learning_starts": 256,
     }
 )
 """Settings that came after the first experiments, each with the value at which a run is what it was
