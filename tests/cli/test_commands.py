@@ -30,7 +30,8 @@ SMALL = [
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "pre"
-    more = ["--set", "warmup_transitions=100", "--set", "checkpoint_interval=100"]
+    more = ["--set", "learning_starts=32", "--set", "warmup_transitions=100"]
+    more += ["--set", "checkpoint_interval=100"]
     assert run(["pretrain", "--transitions", "300", *SMALL, *more, "--out", str(out)]) == 0
     return out
 

@@ -26,6 +26,7 @@ SMALL: dict[str, Any] = {
     "transitions": 160,
     "warmup_transitions": 40,
     "batch_size": 32,
+    "learning_starts": 32,
     "updates_per_transition": 1.0,
     "evaluation_episodes": 0,
     "policy_interval": 20,

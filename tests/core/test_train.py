@@ -26,6 +26,7 @@ SMALL = {
     "transitions": 300,
     "warmup_transitions": 60,
     "batch_size": 32,
+    "learning_starts": 32,
     "updates_per_transition": 1.0,
     "evaluation_interval": 150,
     "evaluation_episodes": 1,

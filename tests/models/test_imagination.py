@@ -29,6 +29,7 @@ SMALL: dict[str, Any] = {
     "transitions": 250,
     "warmup_transitions": 100,
     "batch_size": 32,
+    "learning_starts": 32,
     "updates_per_transition": 1.0,
     "evaluation_episodes": 0,
     "policy_interval": 20,
