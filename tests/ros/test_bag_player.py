@@ -56,7 +56,7 @@ def test_played_bag_gives_the_replay_of_the_offline_path(
     for name in ("rows", "keys", "added", "sizes"):
         assert torch.equal(tensors[f"replay.{name}"], ours[name]), name
     assert metadata["progress"]["train_transitions"] == len(dataset) == 18 * 30 - 7
-    assert metadata["updates"] == len(dataset) - small["batch_size"]
+    assert metadata["updates"] == len(dataset) - config.learning_starts
 
 
 def test_a_robots_own_topics_are_played_too(

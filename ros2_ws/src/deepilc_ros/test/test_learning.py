@@ -30,6 +30,7 @@ CONFIG = configuration.resolve(
         "warmup_transitions": 10,
         "evaluation_episodes": 0,
         "batch_size": 16,
+        "learning_starts": 16,
         "replay_capacity": 1000,
         "agent": {"critic_hidden": 8, "actor_hidden": 8},
     }
