@@ -16,6 +16,7 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -147,6 +148,12 @@ class TrainConfig(BaseModel):
     imitation: ImitationConfig = Field(
         default_factory=ImitationConfig, description="How a policy from elsewhere is imported."
     )
+
+    @field_validator("learning_starts", mode="before")
+    @classmethod
+    def _null_is_a_batch(cls, value: Any, info: ValidationInfo) -> Any:
+        """Null stood for as many as a batch has in the files of earlier runs, which go on."""
+        return info.data.get("batch_size") if value is None else value
 
     @field_validator("system")
     @classmethod

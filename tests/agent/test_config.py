@@ -36,7 +36,7 @@ def test_published_preset_departs_from_the_paper_where_the_code_does():
 def test_presets_bring_the_schedule_of_section_5_2_and_own_settings_win(name):
     config = configuration.resolve({"preset": name})
     assert (config.updates_per_transition, config.batch_size) == (1.0, 256)
-    assert config.warmup_transitions == 1000
+    assert (config.warmup_transitions, config.learning_starts) == (1000, 256)
     assert config.agent == preset(name) and config.agent.critics == 2
     assert config.agent.target_steps == 1 and not config.model.residual
     assert config.model.synthetic_share == config.model.gate == 0.0

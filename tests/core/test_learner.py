@@ -1,5 +1,6 @@
 """When updates are owed, and that they do not depend on when they are made."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from deepilc import config as configuration
 from deepilc.agent.config import AgentConfig
+from deepilc.cli.sources import settings_of
 from deepilc.config import TrainConfig
 from deepilc.errors import UserError
 from deepilc.intake import Joined
@@ -98,6 +100,18 @@ def test_the_papers_preset_has_what_the_paper_says_of_single_systems() -> None:
     assert (fine.zeta_state, fine.coefficient_interval) == (0.0, 2)
     scratch = configuration.resolve({"preset": "paper", "system": "halfcheetah"}).agent
     assert (scratch.zeta_state, scratch.coefficient_interval) == (0.5, 20)
+
+
+def test_runs_of_an_earlier_version_still_begin_with_a_batch() -> None:
+    assert small(learning_starts=None).learning_starts == SMALL["batch_size"] != 50
+
+
+def test_pre_training_begins_later_and_hands_its_beginning_on_to_nobody(tmp_path: Path) -> None:
+    before = configuration.load(None, base=configuration.pretraining(), system="cartpole")
+    assert before.learning_starts == 256 != TrainConfig().learning_starts
+    Learner(before, "source").save_networks(tmp_path / "source.safetensors")
+    fine = configuration.load(None, base=settings_of(tmp_path / "source.safetensors", None, None))
+    assert fine.learning_starts == 50
 
 
 def test_learning_that_starts_with_nothing_is_refused() -> None:

@@ -83,6 +83,19 @@ def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_tod
         assert {name for name in kept if name.startswith(f"{system}-")} <= names
 
 
+def test_the_kept_fine_tuning_can_be_continued_but_for_its_pilots_from_scratch() -> None:
+    content = json.loads((RESULTS / "finetune" / "experiment.json").read_text())
+    kept = {cell["name"] for cell in content["cells"] if cell["stage"] != "scratch"}
+    worlds = dict.fromkeys((cell["system"], cell["parameters"]) for cell in content["cells"])
+    names = {
+        cell.name
+        for system, parameters in worlds
+        if not parameters.endswith("nominal")
+        for cell in cells_of("finetune", Request([system], (parameters,)))
+    }
+    assert len(kept) > 100 and kept <= names
+
+
 def test_a_run_that_was_begun_here_goes_on_here(tmp_path: Path) -> None:
     folder = kept(tmp_path / "there")
     here = Store(tmp_path / "here")

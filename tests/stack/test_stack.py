@@ -271,3 +271,4 @@ def test_robots_fine_tune_with_the_settings_of_the_command(name: str) -> None:
     train = configuration.flat(stack.load(name).train.model_dump())
     for key, value in configuration.flat(configuration.finetuning()).items():
         assert train[key] == value, key
+    assert train["learning_starts"] == configuration.TrainConfig().learning_starts
