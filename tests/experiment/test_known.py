@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,17 +70,23 @@ def test_curves_that_lack_a_run_are_refused_before_anything_is_taken(tmp_path: P
     assert not here.finished(VG)
 
 
-@pytest.mark.parametrize("name", ["scratch", "scratch-contact"])
+@pytest.mark.parametrize(
+    ("name", "settings"), [("scratch", {}), ("scratch-contact", {"learning_starts": 256})]
+)
 def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_today(
-    name: str,
+    name: str, settings: dict[str, Any]
 ) -> None:
-    """A new setting that changes names belongs into NEUTRAL; a new default makes results old."""
+    """A new setting that changes names belongs into NEUTRAL; a new default makes results old.
+
+    Those of before need settings that their notes tell.
+    """
     content = json.loads((RESULTS / name / "experiment.json").read_text())
     kept = {cell["name"] for cell in content["cells"]}
     systems = list(dict.fromkeys(cell["system"] for cell in content["cells"]))
     for system in systems:
         (budget,) = {cell["budget"] for cell in content["cells"] if cell["system"] == system}
-        names = {cell.name for cell in cells_of("scratch", Request([system], budget=budget))}
+        request = Request([system], budget=budget, settings=settings)
+        names = {cell.name for cell in cells_of("scratch", request)}
         assert {name for name in kept if name.startswith(f"{system}-")} <= names
 
 
