@@ -277,6 +277,7 @@ def pretraining(preset_name: str | None = None) -> dict[str, Any]:
     schedule = PRESET_SCHEDULES.get(preset_name or "default")
     if schedule is not None:
         return {}
+    # an earlier first update saves nothing there: 256 is what the kept pre-training runs have
     return {"randomise": 0.15, "updates_per_transition": 1.0, "learning_starts": 256}
 
 
