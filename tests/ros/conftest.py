@@ -140,8 +140,15 @@ class Probe:
         self._executor.add_node(self.node)
         self._publishers: dict[str, Any] = {}
 
-    def spin(self, timeout: float = 0.05) -> None:
+    def step(self, timeout: float = 0.05) -> None:
+        """One round: the executor returns once one entity's waiting messages were taken."""
         self._executor.spin_once(timeout_sec=timeout)
+
+    def spin(self, seconds: float) -> None:
+        """Takes what comes, for the whole time."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0.0:
+            self.step(left)
 
     def listen(self, kind: type, topic: str, qos: Any = 10) -> list[Any]:
         """All messages that arrive from now on."""
@@ -161,7 +168,7 @@ class Probe:
         def look() -> Any:
             if result := condition():
                 return result
-            self.spin()
+            self.step()
             return condition()
 
         return wait_for(look, what, timeout)

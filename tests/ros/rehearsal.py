@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +74,7 @@ class Rehearsal:
         """Arms as soon as the robot's state is known."""
 
         def armed() -> bool:
-            self.spin(0.7)  # its status is told twice a second
+            self.probe.spin(0.7)  # its status is told twice a second
             if self.status[-1].state not in (BridgeStatus.IDLE, BridgeStatus.SAFE_STOP):
                 return True
             self.probe.call(Trigger, "fake_robot/reset")  # it may have drifted: carry it back
@@ -97,8 +96,3 @@ class Rehearsal:
             self.probe.until(enough, f"{count} rows")
         finally:
             print([(s.state, s.number, s.reason) for s in self.status[-40:]])
-
-    def spin(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self.probe.spin()

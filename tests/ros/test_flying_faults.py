@@ -75,7 +75,7 @@ class Flight:
         reason = self.rehearsal.status[-1].reason
         assert any(word in reason for word in why), reason
         self.probe.until(lambda: self.rehearsal.status[-1].safe_actions >= SILENT, "safe rows")
-        self.rehearsal.spin(0.5)  # the hold is over
+        self.rehearsal.probe.spin(0.5)  # the hold is over
         self.rehearsal.commands.clear()
         self.probe.until(lambda: len(self.rehearsal.commands) > 5, "safe commands")
         for command in self.rehearsal.commands:
@@ -84,7 +84,7 @@ class Flight:
     def still_stopped(self) -> None:
         """What was broken is whole again, and nothing moves until an operator says so."""
         made = self.rehearsal.status[-1].number
-        self.rehearsal.spin(1.0)
+        self.rehearsal.probe.spin(1.0)
         assert self.rehearsal.status[-1].state == BridgeStatus.SAFE_STOP
         assert self.rehearsal.status[-1].number == made
 
@@ -181,7 +181,7 @@ def flood_of_actions(flight: Flight) -> None:
     before = status[-1].rejected_actions
     for number in range(FLOOD):
         flight.say(Observation(run="run", spec_hash=SYSTEM.spec_hash, number=10**9 + number))
-        flight.probe.spin(0.0)
+        flight.probe.step(0.0)
     flight.probe.until(lambda: status[-1].rejected_actions > before, "rejected actions")
     flight.rehearsal.fly(10)  # on a machine that is late meanwhile, after another arming
 
@@ -191,14 +191,14 @@ def bridge_killed(flight: Flight) -> None:
     rows, learner = flight.rehearsal.rows, flight.rehearsal.learner
     flight.probe.until(lambda: rows[-1].step > 3, "the middle of an episode")
     flight.nodes.kill("bridge")
-    flight.rehearsal.spin(0.5)
+    flight.rehearsal.probe.spin(0.5)
     last = rows[-1]
     flight.probe.until(lambda: learner[-1].received >= last.number, "the rows at the learner")
     flight.rehearsal.status.clear()
     flight.nodes.start("bridge", **flight.rehearsal.bridge)
     assert operate("start")[0] == 0
     flight.rehearsal.state(BridgeStatus.IDLE, "idle")
-    flight.rehearsal.spin(1.0)
+    flight.rehearsal.probe.spin(1.0)
     assert flight.rehearsal.status[-1].state == BridgeStatus.IDLE
     first = len(rows)
     flight.rehearsal.fly(5)
@@ -245,7 +245,7 @@ def test_whatever_breaks_in_flight_the_robot_is_safe_until_an_operator_arms(
     for kind in faults.order(BREAKS, AT_FIRST):
         breaks, promises = BREAKS[kind]
         rehearsal.fly(12)
-        rehearsal.spin(faults.random.uniform(0.0, 0.5))
+        rehearsal.probe.spin(faults.random.uniform(0.0, 0.5))
         # between two episodes a silent policy disarms the bridge to a robot that is left alone
         flight.probe.until(lambda: 3 < rehearsal.rows[-1].step < 60, "the middle of an episode")
         print(f"{kind} at transition {rehearsal.rows[-1].number}", flush=True)

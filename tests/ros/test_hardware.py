@@ -54,7 +54,7 @@ def test_a_rehearsal_from_arming_to_takeover(
     code, text = operate("start")
     assert code == 0 and text.strip() == "policy is active; bridge is active"
     rehearsal.state(BridgeStatus.IDLE, "idle")
-    rehearsal.spin(1.0)
+    rehearsal.probe.spin(1.0)
     assert rehearsal.commands == [] and rehearsal.rows == []  # nobody has armed it
     states = probe.listen(Observation, "robot_state", 10)
     probe.until(lambda: len(states) > 3, "the robot's state, though it is idle")
@@ -93,7 +93,7 @@ def test_a_rehearsal_from_arming_to_takeover(
     made = rehearsal.status[-1].number
     nodes.start("policy")
     assert operate("start")[0] == 0
-    rehearsal.spin(2.0)
+    rehearsal.probe.spin(2.0)
     assert rehearsal.status[-1].state == BridgeStatus.SAFE_STOP  # it does not arm itself
     assert rehearsal.status[-1].number == made
     rehearsal.fly(20)
@@ -163,7 +163,7 @@ def test_a_robot_whose_sensor_fails_is_not_armed_and_a_flying_one_stops(
         assert answer.results[0].successful, answer.results[0].reason
 
     fault("drop", 1.0)
-    rehearsal.spin(2.5)
+    rehearsal.probe.spin(2.5)
     answer = probe.call(Trigger, "arm")
     assert not answer.success and "odom" in answer.message
     code, text = operate("arm")

@@ -103,7 +103,7 @@ class Node:
 
         def there() -> Action | None:
             self.observe(number)
-            self.probe.spin(0.1)
+            self.probe.step(0.1)
             return next((a for a in self.actions if a.number == number), None)
 
         return self.probe.until(there, f"action {number}")

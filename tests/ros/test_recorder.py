@@ -92,7 +92,7 @@ def test_bag_is_readable_after_every_signal(
     transitions = probe.publisher(Transition, "transition", ROWS)
     for count in range(200):
         transitions.publish(message(count))
-        probe.spin(0.001)
+        probe.step(0.001)
     if number == signal.SIGKILL:
         probe.until(lambda: recorded(run) == 200, "the last chunk")  # a second at most
         nodes.kill("recorder")
@@ -101,7 +101,7 @@ def test_bag_is_readable_after_every_signal(
         def go_on() -> bool:
             for count in range(200, 220):
                 transitions.publish(message(count))
-                probe.spin(0.001)
+                probe.step(0.001)
             probe.spin(0.5)
             return recorded(run) == 220
 

@@ -56,7 +56,7 @@ def test_a_robot_that_fits_is_usable_and_gets_no_command(
     # and through the command line
     assert run(["robot", "check", profile, "--live", "8"]) == 0
     assert "usable: everything comes" in capfd.readouterr().out
-    probe.spin()
+    probe.spin(0.5)
     assert commands == []
 
 

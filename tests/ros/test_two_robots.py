@@ -60,7 +60,7 @@ class Pair:
 
         def again() -> bool:
             assert self.runner.poll() is None
-            self.probe.spin()
+            self.probe.step()
             return self.runner.restarts[node] > before
 
         self.probe.until(again, f"a restart of {node}")
