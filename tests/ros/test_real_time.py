@@ -56,12 +56,14 @@ def test_a_silent_policy_node_is_answered_by_the_safe_action_until_an_operator_a
     assert "silent" in statuses[-1].reason
     assert statuses[-1].misses >= SILENT
 
-    def missed() -> list[Transition]:
-        return [t for t in transitions if t.guard_reason == "no action before the deadline"]
+    def unanswered() -> list[Transition]:
+        """After the last answer: a busy machine may be late for one before the kill too."""
+        answered = [t.number for t in transitions if t.source == Transition.POLICY]
+        return [t for t in transitions if t.number > answered[-1]]
 
-    probe.until(lambda: len(missed()) >= SILENT, "the transitions that were answered safely")
-    safe = [t for t in transitions if t.number >= missed()[0].number]
-    for transition in safe:
+    probe.until(lambda: len(unanswered()) >= SILENT, "the transitions that were answered safely")
+    for transition in unanswered():
+        assert transition.guard_reason == "no action before the deadline"
         assert transition.source == Transition.SAFE and transition.intervention
         np.testing.assert_array_equal(transition.action_applied, SYSTEM.safe_action)
         assert np.isnan(transition.action_requested).all()

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from builtin_interfaces.msg import Time
+from rclpy.duration import Duration
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
@@ -37,6 +38,9 @@ from deepilc_ros.robot_settings import SETTINGS
 from sims import registry
 
 __all__ = ["RobotBridge"]
+
+LAST_COMMAND_LEAVES = 0.05  # s that the last command has to leave this process
+LAST_COMMAND_HEARD = 0.5  # s that subscribers have to acknowledge it
 
 
 class RobotBridge(BridgeBase):
@@ -157,6 +161,19 @@ class RobotBridge(BridgeBase):
         drive = self._drive
         if isinstance(drive, RobotDrive) and drive.commanding:
             drive.world.leave(time.monotonic(), why)
+            self._wait_until_heard()
+
+    def _wait_until_heard(self) -> None:
+        """Holds on to the publishers until the last command is through.
+
+        One that is destroyed at once may take its last message with it. Subscribers that
+        acknowledge are waited for; to those that do not the message is given time to leave.
+        """
+        time.sleep(LAST_COMMAND_LEAVES)
+        patience = Duration(seconds=LAST_COMMAND_HEARD)
+        for topic, publisher, _ in self._commands:
+            if not publisher.wait_for_all_acked(patience):
+                self.get_logger().error(f"nobody acknowledged the last command on {topic}")
 
     # --- the operator -----------------------------------------------------------------------
 
