@@ -30,12 +30,18 @@ from sims import parameter_file, registry
 
 Count = Annotated[int, Field(ge=0)]
 
-_AS_PUBLISHED = {
+WITHOUT_ROLLOUTS: Mapping[str, Any] = MappingProxyType({"residual": False, "synthetic_share": 0.0})
+"""Settings `model` of runs that learn nothing about the model."""
+ROLLOUT_SHARE = 0.5
+"""Share of each batch that comes from rollouts by default."""
+
+_AS_PUBLISHED: Mapping[str, Any] = {
     "updates_per_transition": 1.0,
     "batch_size": 256,
     "warmup_transitions": 1_000,
     "learning_starts": 256,
     "policy_interval": 1,
+    "model": WITHOUT_ROLLOUTS,
 }
 PRESET_SCHEDULES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {"paper": _AS_PUBLISHED, "published": _AS_PUBLISHED}
@@ -172,6 +178,18 @@ class TrainConfig(BaseModel):
         return value if value is None else str(Path(value).expanduser().resolve())
 
     @model_validator(mode="after")
+    def _fill_model(self) -> "TrainConfig":
+        """Rollouts and residual follow from each other, and from whether gradients are learned."""
+        share, residual = self.model.synthetic_share, self.model.residual
+        if share is None:
+            share = ROLLOUT_SHARE if self.agent.value_gradient else 0.0
+        if residual is None:
+            residual = share > 0.0
+        filled = {"synthetic_share": share, "residual": residual}
+        object.__setattr__(self, "model", self.model.model_copy(update=filled))
+        return self
+
+    @model_validator(mode="after")
     def _check_names(self) -> "TrainConfig":
         system = registry.get(self.system)
         system.parameters(self.parameters)
@@ -213,7 +231,9 @@ class TrainConfig(BaseModel):
     @property
     def synthetic_rows(self) -> int:
         """Rows of each batch that come from rollouts in the model, once there are some."""
-        return round(self.model.synthetic_share * (self.batch_size - self.demonstration_rows))
+        return round(
+            (self.model.synthetic_share or 0.0) * (self.batch_size - self.demonstration_rows)
+        )
 
     @property
     def nominal_parameters(self) -> str:
@@ -278,7 +298,12 @@ def pretraining(preset_name: str | None = None) -> dict[str, Any]:
     if schedule is not None:
         return {}
     # an earlier first update saves nothing there: 256 is what the kept pre-training runs have
-    return {"randomise": 0.15, "updates_per_transition": 1.0, "learning_starts": 256}
+    return {
+        "randomise": 0.15,
+        "updates_per_transition": 1.0,
+        "learning_starts": 256,
+        "model": dict(WITHOUT_ROLLOUTS),
+    }
 
 
 def finetuning(
@@ -295,7 +320,7 @@ def finetuning(
     changes: dict[str, Any] = {"warmup_transitions": 0}
     agent: Mapping[str, Any] = {}
     if PRESET_SCHEDULES.get(preset_name or "default") is None:
-        changes["updates_per_transition"] = 1.0
+        changes |= {"updates_per_transition": 1.0, "model": dict(WITHOUT_ROLLOUTS)}
         if not new_critics:
             agent = {"critic_learning_rate": 3e-4, "actor_learning_rate": 3e-4}
     elif preset_name == "paper":
@@ -326,7 +351,7 @@ def resolve(values: dict[str, Any]) -> TrainConfig:
     values = dict(values)
     name = values.pop("preset", None)
     if name is not None:
-        values = {**PRESET_SCHEDULES.get(name, {}), **values}
+        values = merged(PRESET_SCHEDULES.get(name, {}), values)
         agent = values.get("agent", {})
         if isinstance(agent, dict):
             system = values.get("system", TrainConfig.model_fields["system"].default)
@@ -359,12 +384,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`, group by group."""
-    result = dict(base)
+    """`over` on top of `base`, group by group, in dictionaries of its own."""
+    result = {k: merged(v, {}) if isinstance(v, Mapping) else v for k, v in base.items()}
     for key, value in over.items():
         below = result.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            value = merged(below, value)
+        if isinstance(value, Mapping):
+            value = merged(below if isinstance(below, Mapping) else {}, value)
         result[key] = value
     return result
 

@@ -274,17 +274,6 @@ class Replay:
         """The rows with these indices (N,), which must be there."""
         return self._batch(indices.to(self.device), self._added)
 
-    def extend(self, batch: Batch) -> None:
-        """Appends rows that belong to no episode, such as those of rollouts in a model."""
-        first, last = self._added, self._added + len(batch)
-        slots = torch.arange(first, last, device=self.device).remainder_(self._slots)
-        for name, columns in self._columns.items():
-            values = getattr(batch, name).reshape(len(batch), columns.stop - columns.start)
-            self._rows[slots, columns] = values.to(self.device)
-        self._keys[slots.cpu()] = -1
-        self._next[slots] = -1
-        self._added = last
-
     def _batch(self, rows: torch.Tensor, size: int, correct: Correction | None = None) -> Batch:
         """One step of every row, (N,) indices below `size`."""
         slots = rows.remainder(self._slots) if size > self._slots else rows

@@ -8,6 +8,7 @@ u = tanh(head), no entropy. The action in physical units is b + T u.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import torch
@@ -75,6 +76,23 @@ def initialise_actor(weights: ActorWeights, actions: int, generator: torch.Gener
         weight.uniform_(-bound, bound, generator=generator)
     for bias in (weights.first[:, -1], weights.second_bias, weights.head_bias):
         bias.zero_()
+
+
+@dataclass(frozen=True)
+class Acted:
+    """What a policy did at N states, and how that depends on them while its noise is held fixed.
+
+    Attributes:
+        action: (N, m) physical units.
+        log_probability: (N,) as entropy counts it; 0 if deterministic.
+        action_gradient: (N, m, n) derivative by the state, physical units.
+        log_probability_gradient: (N, n) derivative by the state, through the action too.
+    """
+
+    action: torch.Tensor
+    log_probability: torch.Tensor
+    action_gradient: torch.Tensor
+    log_probability_gradient: torch.Tensor
 
 
 class ActorPass:

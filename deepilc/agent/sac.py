@@ -14,6 +14,7 @@ import torch
 from deepilc.agent.actor import (
     LOG_STD_MAX,
     LOG_STD_MIN,
+    Acted,
     ActorPass,
     ActorWeights,
     actor_size,
@@ -79,6 +80,11 @@ class SAC:
         self._metrics = Metrics(self.device)
         self.updates = 0
         self._rows = 0
+
+    @property
+    def alpha(self) -> float:
+        """Reward units per nat of entropy now; 0 if the policy is deterministic."""
+        return float(self._alpha)
 
     def _build_networks(self, seed: int) -> None:
         config, n, m = self.config, self.n, self.m
@@ -276,6 +282,40 @@ class SAC:
         if not self._gaussian:
             u = (u + self.config.exploration_std * given).clamp(-1.0, 1.0)
         return self.scaling.physical_actions(u).cpu().numpy()
+
+    @torch.no_grad()
+    def follow(self, states: torch.Tensor, noise: torch.Tensor) -> Acted:
+        """The actor that learns (not the averaged policy), with its derivatives.
+
+        Args:
+            states: (N, n) physical units.
+            noise: (N, m) standard normal; unused if the policy is deterministic.
+
+        Returns:
+            On the CPU, like the arguments. Without value gradients derivatives are left at 0.
+        """
+        count, scaling, w = len(states), self.scaling, self._actor
+        rows, passes = slice(0, count), self._new_actor_pass(count)
+        scaling.states(states.to(self.device, self.dtype), out=passes.input)
+        passes.noise.copy_(noise)
+        passes.forward(w)
+        du = torch.zeros_like(passes.action)
+        by_action = du.new_zeros(count, self.m, self.n)
+        by_probability = du.new_zeros(count, self.n)
+        if self.config.value_gradient:
+            gain = scaling.physical_gain
+            for i in range(self.m):
+                du[:, i] = gain[i]
+                head = passes.head_gradient(rows, du, 0.0)
+                by_action[:, i] = passes.input_gradient(w, rows, head) / scaling.state_scale
+                du[:, i] = 0.0
+            if self._gaussian:
+                head = passes.head_gradient(rows, du, 1.0)
+                by_probability = passes.input_gradient(w, rows, head) / scaling.state_scale
+        log_probability = passes.log_probability - scaling.log_density_offset
+        action = scaling.physical_actions(passes.action)
+        parts = action, log_probability, by_action, by_probability
+        return Acted(*(part.cpu().float() for part in parts))
 
     def policy_weights(self) -> PolicyWeights:
         """Networks and scaling of the policy as float32 arrays, for the artefact."""

@@ -23,6 +23,7 @@ class Scaling:
         input_scale: (d,) S and T, of x = (s, a).
         action_gain: (m,) derivative of the critic's action input by the policy's u: ones, or T
             if switched off.
+        physical_gain: (m,) derivative of the physical action by the policy's u: T.
         log_density_offset: log pi(u) minus this is the log density that entropy counts: 0, or
             the sum of log T if switched off.
 
@@ -43,14 +44,14 @@ class Scaling:
             return torch.tensor(np.asarray(values), dtype=dtype, device=device)
 
         self._action_center = tensor(action.center)
-        self._action_scale = tensor(action.scale)
+        self.physical_gain = tensor(action.scale)
         self._state_center = tensor(state.center) if enabled else tensor(np.zeros(n))
         self.state_scale = tensor(state.scale) if enabled else tensor(np.ones(n))
         seen_center = self._action_center if enabled else tensor(np.zeros(m))
-        seen_scale = self._action_scale if enabled else tensor(np.ones(m))
+        seen_scale = self.physical_gain if enabled else tensor(np.ones(m))
         self._input_center = torch.cat((self._state_center, seen_center))
         self.input_scale = torch.cat((self.state_scale, seen_scale))
-        self.action_gain = self._action_scale / seen_scale
+        self.action_gain = self.physical_gain / seen_scale
         self._action_shift = (self._action_center - seen_center) / seen_scale
         offset = np.log(np.asarray(action.scale, np.float64)).sum()
         self.log_density_offset = 0.0 if enabled else float(offset)
@@ -73,7 +74,7 @@ class Scaling:
 
     def physical_actions(self, u: torch.Tensor) -> torch.Tensor:
         """Actions (N, m) in physical units for the policy's u."""
-        return u * self._action_scale + self._action_center
+        return u * self.physical_gain + self._action_center
 
     def policy_arrays(self) -> dict[str, np.ndarray]:
         """Centers and scales of the policy artefact, float32."""
@@ -81,6 +82,6 @@ class Scaling:
             "state_center": self._state_center,
             "state_scale": self.state_scale,
             "action_center": self._action_center,
-            "action_scale": self._action_scale,
+            "action_scale": self.physical_gain,
         }
         return {name: x.cpu().float().numpy().copy() for name, x in arrays.items()}

@@ -8,7 +8,7 @@ from typing import Any
 
 from deepilc.bags.dataset import Dataset
 from deepilc.bags.linearizing import linearized
-from deepilc.config import TrainConfig
+from deepilc.config import WITHOUT_ROLLOUTS, TrainConfig
 from deepilc.errors import UserError
 from deepilc.learner import Learner
 from deepilc.run import RunFolder
@@ -20,6 +20,7 @@ BASE: dict[str, Any] = {
     "warmup_transitions": 0,
     "evaluation_episodes": 0,
     "agent": {"behaviour_weight": 0.4},
+    "model": WITHOUT_ROLLOUTS,
 }
 """What learning from bags changes in the defaults; the user's settings win."""
 
@@ -51,11 +52,11 @@ def check(config: TrainConfig, dataset: Dataset) -> None:
     Raises:
         UserError: Says what to set.
     """
-    if config.model.residual or config.model.synthetic_share > 0.0:
+    if config.model.residual or config.model.synthetic_share:
         raise UserError(
             "model.residual is fitted, and the rollouts of model.synthetic_share are renewed, as "
-            "rows come in; offline none comes, so leave them off: `deepilc identify` corrects the "
-            "nominal model by bags"
+            "rows come in; offline none comes: set model.residual=false and "
+            "model.synthetic_share=0 (`deepilc identify` corrects the nominal model by bags)"
         )
     if len(dataset) > config.replay_capacity:
         raise UserError(

@@ -163,6 +163,10 @@ def _ablation(system: str, parameters: str) -> list[Variant]:
     return [
         VG,
         Variant("no Jacobians", SAC.settings),
+        Variant("no Jacobians, with rollouts", {**SAC.settings, "model.synthetic_share": 0.5}),
+        Variant("no rollouts", {"model.synthetic_share": 0.0}),
+        Variant("rollouts of 5 steps", {"model.rollout_steps": 5}),
+        Variant("rollouts without the residual", {"model.residual": False}),
         Variant("Jacobians of the real model", {"nominal": parameters}),
         Variant("zeroth-order Jacobians", DIFFERENCES.settings),
         *([Variant("Jacobians of a wrong model", {"nominal": wrong})] if has_wrong else []),
@@ -346,7 +350,7 @@ class _Task:
         if preset is not None:
             settings["preset"] = preset
         if stage == "pretrain":
-            settings |= pretraining(preset)
+            settings |= flat(pretraining(preset))
         if stage == "finetune":
             settings |= flat(finetuning(preset, self.name))
         settings |= general | own

@@ -11,15 +11,16 @@ __all__ = ["ModelConfig"]
 class ModelConfig(BaseModel):
     """The residual of the nominal model, rollouts in the model, and trust in its Jacobians.
 
-    All off by default: then a run needs no model beside the Jacobians of its transitions.
+    Rollouts and residual are on where a run from scratch learns value gradients. With both and the
+    gate off, a run needs no model beside the Jacobians of its transitions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    residual: bool = Field(
-        False,
+    residual: bool | None = Field(
+        None,
         description="Learn what the nominal model gets wrong, from the run's own transitions, and "
-        "add it to the model's prediction and Jacobian.",
+        "add it to the model's prediction and Jacobian. Default: where there are rollouts.",
     )
     members: int = Field(
         4,
@@ -43,24 +44,26 @@ class ModelConfig(BaseModel):
         ge=10,
         description="Transitions between two fits of the residual; the first fit waits as long.",
     )
-    synthetic_share: float = Field(
-        0.0,
+    synthetic_share: float | None = Field(
+        None,
         ge=0.0,
         le=0.95,
-        description="Share of each batch that comes from rollouts in the model: the nominal one, "
-        "or with `residual` the corrected one once it has been fitted. 0: no rollouts.",
+        description="Share of each batch that comes from rollouts: real transitions that the "
+        "policy continues in the model, the nominal one or with `residual` the corrected one once "
+        "it has been fitted. 0: no rollouts. Default: 0.5 from scratch with value gradients; 0 "
+        "without them, in pre-training and in fine-tuning.",
     )
     rollout_steps: int = Field(
-        1,
+        20,
         ge=1,
         le=100,
-        description="Steps of the policy in the model, from states of real transitions. The "
-        "model's errors add up over them.",
+        description="Steps of a rollout, the real one included, which its rows stand for. More "
+        "pass values on faster; the model's errors add up over them.",
     )
     rollouts: int = Field(
-        512,
+        128,
         ge=1,
-        description="Rollouts begun at each refresh; those of the last four are learned from. "
+        description="Rollouts begun at each refresh; those of the last two are learned from. "
         "Each of their steps costs a step and a linearization of the model.",
     )
     rollout_interval: int = Field(

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 
 from deepilc.models.corrected import CorrectedModel, same_sheet
+from deepilc.models.expansion import expand
+from deepilc.models.recent import Recent
 from deepilc.models.residual import Fit, Residual
-from deepilc.models.rollouts import rollout
 from deepilc.replay import Batch, Replay
 from sims.model import Model
 
@@ -30,8 +31,8 @@ FIT_ROWS = 10_000
 LEAST_FIT_ROWS = 20
 FIRST_FIT_STEPS, FIT_STEPS = 2_000, 500
 """Most steps of the first fit and of later ones, which go on from it."""
-REFRESHES_KEPT = 4
-"""Refreshes whose synthetic rows are learned from."""
+REFRESHES_KEPT = 2
+"""Refreshes whose rollouts are learned from."""
 
 
 class Imagination:
@@ -44,7 +45,7 @@ class Imagination:
     """
 
     def __init__(self, config: "TrainConfig", system: "System", replay: Replay) -> None:
-        settings, n, m = config.model, system.state.size, system.action.size
+        settings, n = config.model, system.state.size
         self._run, self._settings, self._system, self._replay = config, settings, system, replay
         self._nominal: Model | None = None
         self._residual = Residual(
@@ -52,8 +53,7 @@ class Imagination:
         )
         self._fit = Fit(float("nan"), float("nan"))
         self._fitted_at = self._refreshed_at = 0
-        capacity = REFRESHES_KEPT * settings.rollouts * settings.rollout_steps
-        self._synthetic = Replay(n, m, capacity, seed=config.seed + 1, device=config.device)
+        self._synthetic = Recent(REFRESHES_KEPT, config.seed + 1, replay.device)
         self._scale = torch.from_numpy(np.array(system.state.scale)).to(replay.device)
         # what the nominal model makes of every row, in the replay's slots: s' - g(s, a), dr/ds' at
         # s', and whether the residual can be learned from the row and applied to it
@@ -64,7 +64,7 @@ class Imagination:
     def wanted(config: "TrainConfig") -> bool:
         """Whether the settings ask for anything of this."""
         settings = config.model
-        return settings.residual or settings.synthetic_share > 0.0 or settings.gate > 0.0
+        return bool(settings.residual or settings.synthetic_share or settings.gate)
 
     @property
     def nominal(self) -> Model:
@@ -80,6 +80,12 @@ class Imagination:
         if not self._fitted_at:
             return self.nominal
         return CorrectedModel(self.nominal, self._residual, self._settings.jacobian_share)
+
+    @property
+    def _corrects(self) -> bool:
+        """Whether real rows are changed before they are learned from."""
+        settings = self._settings
+        return self._run.agent.value_gradient and bool(settings.residual or settings.gate)
 
     # --- batches ----------------------------------------------------------------------------
 
@@ -99,22 +105,21 @@ class Imagination:
         if settings.residual and _due(size, self._fitted_at, settings.refit_interval):
             self._refit(size - size % settings.refit_interval)
         synthetic = self._synthetic_rows(agent, size)
-        corrects = run.agent.value_gradient and (settings.residual or settings.gate > 0.0)
         batch = self._replay.sample(
             run.batch_size - run.demonstration_rows - synthetic,
             size,
             run.agent.target_steps,
             run.agent.discount,
-            self._correct if corrects else None,
+            self._correct if self._corrects else None,
         )
         if not synthetic:
             return batch
-        return batch.and_then(self._synthetic.sample(synthetic, discount=run.agent.discount))
+        return batch.and_then(self._synthetic.sample(synthetic))
 
     def _synthetic_rows(self, agent: "SAC", size: int) -> int:
         """Rows of the batch that come from rollouts; makes new rollouts if they are due."""
         settings = self._settings
-        if settings.synthetic_share == 0.0 or (settings.residual and not self._fitted_at):
+        if not settings.synthetic_share or (settings.residual and not self._fitted_at):
             return 0
         if _due(size, self._refreshed_at, settings.rollout_interval):
             self._refresh(agent, size)
@@ -176,20 +181,17 @@ class Imagination:
         return batch
 
     def _refresh(self, agent: "SAC", size: int) -> None:
-        """Renews a part of the synthetic rows, from states of the first `size` real ones."""
+        """Renews a part of the rollouts, from the first `size` transitions."""
         settings, run = self._settings, self._run
         # the draws are a function of the seed and the number of transitions
         rng = np.random.Generator(np.random.Philox(key=[run.seed, size]))
         starts = rng.integers(max(0, size - self._replay.capacity), size, settings.rollouts)
 
-        def act(states: np.ndarray) -> np.ndarray:
-            shape = (len(states), self._system.action.size)
-            return agent.act(states, rng.standard_normal(shape, np.float32))
-
-        states = _array(self._replay.rows(torch.from_numpy(starts)).state)
-        jacobians = run.agent.value_gradient
-        rows = rollout(self.model, act, states, settings.rollout_steps, jacobians=jacobians)
-        self._synthetic.extend(rows)
+        indices = torch.from_numpy(starts)
+        rows = self._replay.rows(indices)
+        if self._corrects:
+            rows = self._correct(rows, indices)
+        self._synthetic.add(expand(self.model, agent, rows, settings.rollout_steps, rng))
         self._refreshed_at = size
 
     def _slots(self, indices: torch.Tensor) -> torch.Tensor:
@@ -221,7 +223,9 @@ class Imagination:
         self._fitted_at, self._refreshed_at = state["schedule"].tolist()
         self._fit = Fit(*state["fit"].tolist())
         self._residual.load_state_dict(_below("residual.", state))
-        self._synthetic.load_state_dict(_below("synthetic.", state))
+        synthetic = _below("synthetic.", state)
+        if "lengths" in synthetic:  # older checkpoints hold rows of one step: these are made anew
+            self._synthetic.load_state_dict(synthetic)
         self._known_until = 0  # predicted again when needed
 
 

@@ -68,3 +68,10 @@ def test_every_setting_is_described():
 def test_reading_settings_imports_no_torch():
     code = "import sys; from deepilc.agent import AgentConfig; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_overrides_leave_what_they_are_put_upon_as_it_was():
+    base = {"agent": {"alpha": 0.5}, "model": {"synthetic_share": 0.0}}
+    config = configuration.load(overrides=["agent.alpha=0.1", "model.gate=2.0"], base=base)
+    assert (config.agent.alpha, config.model.gate) == (0.1, 2.0)
+    assert base == {"agent": {"alpha": 0.5}, "model": {"synthetic_share": 0.0}}

@@ -54,11 +54,12 @@ def test_the_label_and_the_pilots_mark_are_no_part_of_the_name() -> None:
 
 def test_settings_without_influence_are_no_part_of_the_name() -> None:
     assert replace(VG, overrides=(*VG.overrides, ("checkpoint_interval", 77))).name == VG.name
-    unused = replace(VG, overrides=(*VG.overrides, ("model.hidden", 8)))
-    assert unused.name == VG.name, "no residual is learned"
-    used = replace(VG, overrides=(*VG.overrides, ("model.residual", True)))
-    wider = replace(used, overrides=(*used.overrides, ("model.hidden", 8)))
-    assert len({VG.name, used.name, wider.name}) == 3
+    hidden = ("model.hidden", 8)
+    off = replace(VG, overrides=(*VG.overrides, ("model.synthetic_share", 0.0)))
+    unused = replace(off, overrides=(*off.overrides, hidden))
+    assert unused.name == off.name, "no residual is learned"
+    wider = replace(VG, overrides=(*VG.overrides, hidden))
+    assert len({VG.name, off.name, wider.name}) == 3
 
 
 def test_the_nominal_model_matters_only_to_those_who_use_it() -> None:

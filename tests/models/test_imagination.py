@@ -12,6 +12,7 @@ import torch
 from deepilc import checkpoint
 from deepilc import config as configuration
 from deepilc.agent import SAC
+from deepilc.bags import offline
 from deepilc.config import TrainConfig
 from deepilc.errors import UserError
 from deepilc.intake import Joined
@@ -73,7 +74,7 @@ def assert_same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -
 
 
 def test_switched_off_a_learner_updates_as_agent_and_replay_alone() -> None:
-    config = small()
+    config = small(model={"synthetic_share": 0.0})
     assert not Imagination.wanted(config)
     learner = Learner(config, "run")
     system = learner.system
@@ -209,22 +210,27 @@ def test_a_full_replay_is_fitted_and_drawn_from_after_a_resume(tmp_path: Path) -
     assert_same(learner.agent.state_dict(), resumed.agent.state_dict())
 
 
-def test_half_of_a_batch_is_synthetic_once_the_residual_is_fitted() -> None:
+def test_half_of_a_batch_comes_from_rollouts_once_the_residual_is_fitted() -> None:
     config = small(model={**EVERYTHING, "gate": 0.0})
     learner = Learner(config, "run")
     for joined in recorded(config, 130):
         learner.add(joined)
-    imagination = learner._imagination
+    imagination, gamma = learner._imagination, config.agent.discount
     assert imagination is not None
     real = {tuple(row) for row in learner.replay.rows(torch.arange(130)).state_action.tolist()}
 
-    def counts(size: int) -> list[bool]:
+    def sample(size: int) -> tuple[list[bool], torch.Tensor]:
         batch = imagination.sample(learner.agent, size)
-        assert len(batch) == 32
-        return [tuple(row) in real for row in batch.state_action.tolist()]
+        assert len(batch) == 32 and batch.discount is not None
+        return [tuple(row) in real for row in batch.state_action.tolist()], batch.discount
 
-    assert all(counts(59)), "before the first fit"
-    assert counts(60) == [True] * 16 + [False] * 16
+    own, discount = sample(59)
+    assert all(own) and discount.eq(gamma).all(), "before the first fit"
+    own, discount = sample(60)
+    assert all(own[:16]) and discount[:16].eq(gamma).all()
+    first = torch.tensor(own[16:])  # of a rollout of two steps: a recorded one, then the model's
+    torch.testing.assert_close(discount[16:], torch.where(first, gamma**2, gamma))
+    assert 0 < first.sum() < 16
 
 
 def test_errors_of_the_model_are_reported_from_the_first_fit_on() -> None:
@@ -240,6 +246,33 @@ def test_errors_of_the_model_are_reported_from_the_first_fit_on() -> None:
         learner.update()
     metrics = learner.metrics()
     assert 0.0 < metrics["corrected_error"] <= metrics["nominal_error"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "share", "residual"),
+    [
+        ({}, 0.5, True),
+        ({"agent": {"value_gradient": False}}, 0.0, False),
+        ({"agent": {"value_gradient": False}, "model": {"synthetic_share": 0.3}}, 0.3, True),
+        ({"model": {"synthetic_share": 0.0}}, 0.0, False),
+        ({"model": {"synthetic_share": 0.0, "residual": True}}, 0.0, True),
+        ({"model": {"residual": False}}, 0.5, False),
+        ({"preset": "paper"}, 0.0, False),
+        ({"preset": "published", "model": {"gate": 2.0}}, 0.0, False),
+        (configuration.pretraining(), 0.0, False),
+        (configuration.finetuning(), 0.0, False),
+        (configuration.finetuning(new_critics=True), 0.0, False),
+        (offline.BASE, 0.0, False),
+    ],
+)
+def test_rollouts_are_for_learning_value_gradients_from_scratch(
+    settings: dict[str, Any], share: float, residual: bool
+) -> None:
+    config = configuration.resolve(settings)
+    assert config.model.synthetic_share == share
+    assert config.model.residual is residual
+    again = configuration.resolve(config.model_dump())
+    assert again == config
 
 
 def test_misspelt_and_senseless_settings_are_refused() -> None:

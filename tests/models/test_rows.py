@@ -1,4 +1,4 @@
-"""What the replay offers to models: rows by index, rows of rollouts, corrections before joining."""
+"""Rows for models: those of rollouts, and corrections before rows of the replay are joined."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from deepilc.batch import Batch
+from deepilc.models.recent import Recent
 from deepilc.replay import Replay
 from deepilc.transition import Mode, Source, Transition
 from sims.model import Linearization
@@ -36,33 +37,36 @@ def transition(step: int) -> Transition:
     )  # fmt: skip
 
 
-def test_rows_that_were_appended_come_back_whole_and_the_oldest_give_way() -> None:
-    replay = Replay(2, 1, capacity=50)
-    total = replay.slots + 30  # the ring wraps within the last batch
-    for first in range(0, total, 40):
-        replay.extend(batch_of([float(i) for i in range(first, min(first + 40, total))]))
-    assert replay.added == total
-    newest = torch.arange(total - 35, total)
-    rows, expected = replay.rows(newest), batch_of(newest.tolist())
-    for name, value in vars(expected).items():
-        if value is not None:
-            assert torch.equal(getattr(rows, name), value.float()), name
-    assert replay.sample(500).reward.min() >= total - 50
+def with_discount(rewards: list[float]) -> Batch:
+    return replace(batch_of(rewards), discount=torch.full((len(rewards),), 0.5))
 
 
-def test_a_batch_without_rows_appends_nothing() -> None:
-    replay = Replay(2, 1, capacity=50)
-    replay.extend(batch_of([1.0]))
-    replay.extend(batch_of([]))  # as from rollouts of which no prediction is finite
-    assert replay.added == 1 and replay.sample(4).reward.tolist() == [1.0] * 4
+def test_rows_of_the_newest_refreshes_come_back_whole_and_older_ones_never() -> None:
+    recent = Recent(2, 0, torch.device("cpu"))
+    assert not recent
+    for rewards in ([1.0, 2.0], [3.0], [], [4.0, 5.0, 6.0]):  # of one, no prediction was finite
+        recent.add(with_discount(rewards))
+    assert len(recent) == 3
+    drawn = recent.sample(300)
+    assert set(drawn.reward.tolist()) == {4.0, 5.0, 6.0}
+    expected = with_discount(drawn.reward.tolist())
+    for name, value in vars(drawn).items():
+        assert torch.equal(value, getattr(expected, name)), name
+    counts = torch.bincount(drawn.reward.int())[4:]
+    assert counts.min() > 60, "uniform"
 
 
-def test_appended_rows_are_never_joined() -> None:
-    replay = Replay(2, 1, capacity=50)
-    replay.extend(batch_of([1.0, 2.0, 3.0]))
-    drawn = replay.sample(100, steps=3, discount=0.5)
-    assert set(drawn.reward.tolist()) == {1.0, 2.0, 3.0}
-    assert set(drawn.discount.tolist()) == {0.5}
+def test_restored_rows_are_drawn_as_the_saved_ones() -> None:
+    recent, other = (Recent(2, seed, torch.device("cpu")) for seed in (0, 1))
+    recent.add(with_discount([1.0, 2.0]))
+    recent.add(with_discount([3.0, 4.0, 5.0]))
+    recent.sample(3)
+    other.load_state_dict(recent.state_dict())
+    assert torch.equal(recent.sample(50).reward, other.sample(50).reward)
+    for each in (recent, other):
+        each.add(with_discount([6.0]))
+    assert len(other) == 4
+    assert torch.equal(recent.sample(50).reward, other.sample(50).reward)
 
 
 def test_a_correction_reaches_every_step_before_they_are_joined() -> None:
