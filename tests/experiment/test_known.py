@@ -71,7 +71,11 @@ def test_curves_that_lack_a_run_are_refused_before_anything_is_taken(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [("scratch", {}), ("scratch-contact", {"learning_starts": 256})]
+    ("name", "settings"),
+    [
+        ("scratch", {"model.synthetic_share": 0.0}),
+        ("scratch-contact", {"learning_starts": 256, "model.synthetic_share": 0.0}),
+    ],
 )
 def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_today(
     name: str, settings: dict[str, Any]
