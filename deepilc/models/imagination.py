@@ -31,6 +31,9 @@ FIT_ROWS = 10_000
 LEAST_FIT_ROWS = 20
 FIRST_FIT_STEPS, FIT_STEPS = 2_000, 500
 """Most steps of the first fit and of later ones, which go on from it."""
+TRUSTED = 0.5
+"""The residual is used while it leaves at most this share of the nominal model's error, on rows
+that its fit held out. A worse one does more harm by its slopes than good."""
 REFRESHES_KEPT = 2
 """Refreshes whose rollouts are learned from."""
 
@@ -76,10 +79,15 @@ class Imagination:
 
     @property
     def model(self) -> Model:
-        """The best model there is: the corrected one once the residual has been fitted."""
-        if not self._fitted_at:
+        """The best model there is: the corrected one while the residual is trusted."""
+        if not self._trusted:
             return self.nominal
         return CorrectedModel(self.nominal, self._residual, self._settings.jacobian_share)
+
+    @property
+    def _trusted(self) -> bool:
+        """Whether the last fit was good enough; false before the first."""
+        return self._fit.after <= TRUSTED * self._fit.before
 
     @property
     def _corrects(self) -> bool:
@@ -119,7 +127,7 @@ class Imagination:
     def _synthetic_rows(self, agent: "SAC", size: int) -> int:
         """Rows of the batch that come from rollouts; makes new rollouts if they are due."""
         settings = self._settings
-        if not settings.synthetic_share or (settings.residual and not self._fitted_at):
+        if not settings.synthetic_share:
             return 0
         if _due(size, self._refreshed_at, settings.rollout_interval):
             self._refresh(agent, size)
@@ -161,8 +169,7 @@ class Imagination:
         """Adds the residual's Jacobian to real rows, and weighs them by the model's error."""
         settings, n = self._settings, self._system.state.size
         error, by_state, usable = self._known[self._slots(indices)].split([n, n, 1], 1)
-        fitted = self._fitted_at > 0
-        if fitted and settings.jacobian_share > 0.0:
+        if self._trusted and settings.jacobian_share > 0.0:
             share = settings.jacobian_share * usable * batch.valid[:, None]
             jacobian = self._residual.jacobian(batch.state_action) * share[:, :, None]
             gradient = torch.bmm(by_state[:, None, :], jacobian)[:, 0]
@@ -172,7 +179,7 @@ class Imagination:
                 reward_gradient=batch.reward_gradient + gradient,
             )
         if settings.gate > 0.0:
-            if fitted:
+            if self._trusted:
                 error = error - self._residual.mean(batch.state_action)
             size = (error / self._scale).norm(dim=1)
             trusted = settings.gate * size.where(batch.valid > 0.0, torch.nan).nanmedian()

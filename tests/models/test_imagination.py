@@ -19,6 +19,7 @@ from deepilc.intake import Joined
 from deepilc.learner import Learner
 from deepilc.models.corrected import CorrectedModel
 from deepilc.models.imagination import Imagination
+from deepilc.models.residual import Fit
 from deepilc.replay import Replay
 from deepilc.run import RunFolder
 from deepilc.train import Status, train
@@ -210,7 +211,7 @@ def test_a_full_replay_is_fitted_and_drawn_from_after_a_resume(tmp_path: Path) -
     assert_same(learner.agent.state_dict(), resumed.agent.state_dict())
 
 
-def test_half_of_a_batch_comes_from_rollouts_once_the_residual_is_fitted() -> None:
+def test_half_of_a_batch_comes_from_rollouts_once_there_are_some() -> None:
     config = small(model={**EVERYTHING, "gate": 0.0})
     learner = Learner(config, "run")
     for joined in recorded(config, 130):
@@ -224,13 +225,36 @@ def test_half_of_a_batch_comes_from_rollouts_once_the_residual_is_fitted() -> No
         assert len(batch) == 32 and batch.discount is not None
         return [tuple(row) in real for row in batch.state_action.tolist()], batch.discount
 
-    own, discount = sample(59)
-    assert all(own) and discount.eq(gamma).all(), "before the first fit"
-    own, discount = sample(60)
-    assert all(own[:16]) and discount[:16].eq(gamma).all()
-    first = torch.tensor(own[16:])  # of a rollout of two steps: a recorded one, then the model's
-    torch.testing.assert_close(discount[16:], torch.where(first, gamma**2, gamma))
-    assert 0 < first.sum() < 16
+    own, discount = sample(24)
+    assert all(own) and discount.eq(gamma).all(), "they are renewed every 25 transitions"
+    for size in (25, 60):  # in the nominal model, and in the corrected one
+        own, discount = sample(size)
+        assert all(own[:16]) and discount[:16].eq(gamma).all()
+        first = torch.tensor(own[16:])  # of two steps: a recorded one, then the model's
+        torch.testing.assert_close(discount[16:], torch.where(first, gamma**2, gamma))
+        assert 0 < first.sum() < 16
+
+
+def test_a_residual_that_predicts_too_little_is_not_used() -> None:
+    config = small(model={**EVERYTHING, "synthetic_share": 0.0, "gate": 0.0})
+    learner = Learner(config, "run")
+    for joined in recorded(config, 100):
+        learner.add(joined)
+    imagination, indices = learner._imagination, torch.arange(50)
+    assert imagination is not None and imagination.model is imagination.nominal
+    imagination.sample(learner.agent, 100)
+    rows = learner.replay.rows(indices)
+
+    def corrected() -> bool:
+        changed = not torch.equal(imagination._correct(rows, indices).jacobian, rows.jacobian)
+        assert changed is isinstance(imagination.model, CorrectedModel)
+        return changed
+
+    assert corrected(), "half of a cartpole's error is easily learned"
+    imagination._fit = Fit(1.0, 0.51)
+    assert not corrected()
+    imagination._fit = Fit(1.0, 0.5)
+    assert corrected()
 
 
 def test_errors_of_the_model_are_reported_from_the_first_fit_on() -> None:
