@@ -20,6 +20,7 @@ from deepilc.bench import Measurement, Target, measured
 from deepilc.errors import UserError
 
 if TYPE_CHECKING:
+    from deepilc.config import TrainConfig
     from deepilc.replay import Batch
 
 __all__ = ["run"]
@@ -61,6 +62,7 @@ def run(
     import torch
 
     from deepilc.agent import SAC, AgentConfig
+    from deepilc.config import TrainConfig
     from sims import registry
 
     threads = torch.get_num_threads()
@@ -86,8 +88,10 @@ def run(
             "sac": updates(value_gradient=False),
             "bfloat16": updates(precision="bfloat16"),
         }
+        settings = TrainConfig(system=system)
         products = _products(batch_size, critic_hidden)
         work = {**kinds, **{name: product for name, (product, _) in products.items()}}
+        work["rollouts"] = _refresh(settings, actor_hidden)
         # numpy's own threads keep spinning for a while after a product: they come last
         threaded = {name: work.pop(name) for name in list(work) if name.startswith("numpy")}
         taken = _take_turns(work, turns) | _take_turns(threaded, max(10, turns // 4))
@@ -107,8 +111,47 @@ def run(
     yield measured(
         BENCH, "useful rate / best product", useful / rates[best], "1", Target(">=", 0.55)
     )
+    refresh, model = median(taken["rollouts"]), settings.model
+    name = f"rollouts: {model.rollouts} of {model.rollout_steps} steps, {system}"
+    yield measured(BENCH, name, 1e3 * refresh, "ms")
+    between = model.rollout_interval * settings.updates_per_transition * vg
+    yield measured(BENCH, "rollouts / updates until the next", refresh / between, "1")
     ratios = [a / b for a, b in zip(taken["vg"], taken["sac"], strict=True)]
     yield measured(BENCH, "VG-SAC / SAC", median(ratios), "1", Target("<=", 1.7))
+
+
+def _refresh(settings: "TrainConfig", actor_hidden: int) -> Callable[[], None]:
+    """Makes the rollouts of one refresh, from transitions under random actions."""
+    import torch
+
+    from deepilc.agent import SAC, AgentConfig
+    from deepilc.bench.rollouts import random_transitions
+    from deepilc.models.expansion import expand
+    from deepilc.replay import Batch
+    from sims import registry
+
+    system = registry.get(settings.system)
+    model = system.model(settings.nominal_parameters)
+    state, action, after = random_transitions(system, settings.parameters, settings.model.rollouts)
+    linear = model.linearize(state, action, after)
+    task = system.parameters(settings.parameters)
+    columns = (
+        np.concatenate([state, action], 1),
+        system.reward(state, action, after, task),
+        after,
+        system.terminated(state, action, after, task),
+        np.concatenate([linear.A, linear.B], 2),
+        np.concatenate([linear.r_s, linear.r_a], 1),
+        linear.valid,
+    )
+    rows = Batch(*(torch.from_numpy(np.asarray(column, np.float32)) for column in columns))
+    agent = SAC(system, AgentConfig(actor_hidden=actor_hidden), seed=0)
+    rng = np.random.default_rng(0)
+
+    def work() -> None:
+        expand(model, agent, rows, settings.model.rollout_steps, rng)
+
+    return work
 
 
 def _random_batch(rows: int, n: int, m: int, seed: int) -> "Batch":
