@@ -30,7 +30,7 @@ from sims import parameter_file, registry
 
 Count = Annotated[int, Field(ge=0)]
 
-WITHOUT_ROLLOUTS: Mapping[str, Any] = MappingProxyType({"residual": False, "synthetic_share": 0.0})
+WITHOUT_ROLLOUTS: Mapping[str, Any] = MappingProxyType({"synthetic_share": 0.0})
 """Settings `model` of runs that learn nothing about the model."""
 ROLLOUT_SHARE = 0.5
 """Share of each batch that comes from rollouts by default."""
@@ -182,7 +182,9 @@ class TrainConfig(BaseModel):
         """Rollouts and residual follow from each other, and from whether gradients are learned."""
         share, residual = self.model.synthetic_share, self.model.residual
         if share is None:
-            share = ROLLOUT_SHARE if self.agent.value_gradient else 0.0
+            # differences of a slow black box would cost many times what an update does
+            exact = "exact" in registry.get(self.system).methods
+            share = ROLLOUT_SHARE if self.agent.value_gradient and exact else 0.0
         if residual is None:
             residual = share > 0.0
         filled = {"synthetic_share": share, "residual": residual}
@@ -361,6 +363,11 @@ def resolve(values: dict[str, Any]) -> TrainConfig:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
         raise UserError(_explain(error)) from None
+
+
+def of_a_run(values: Mapping[str, Any]) -> TrainConfig:
+    """The settings that a run was made with; what its version did not know stays off."""
+    return resolve({"model": WITHOUT_ROLLOUTS, **values})
 
 
 def dump(config: TrainConfig) -> str:

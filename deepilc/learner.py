@@ -346,7 +346,7 @@ class Learner:
                 f"{path} holds networks only, without replay and counters; give it to "
                 "`deepilc finetune --from`, or resume from latest.safetensors"
             )
-        config = configuration.resolve(metadata["config"])
+        config = configuration.of_a_run(metadata["config"])
         demonstrations = None
         if config.demonstration_rows:
             demonstrations = Demonstrations.restore(config, _below("demonstrations.", tensors))

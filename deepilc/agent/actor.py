@@ -84,7 +84,7 @@ class Acted:
 
     Attributes:
         action: (N, m) physical units.
-        log_probability: (N,) as entropy counts it; 0 if deterministic.
+        log_probability: (N,) as entropy counts it; of no meaning if deterministic.
         action_gradient: (N, m, n) derivative by the state, physical units.
         log_probability_gradient: (N, n) derivative by the state, through the action too.
     """

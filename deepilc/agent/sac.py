@@ -292,7 +292,8 @@ class SAC:
             noise: (N, m) standard normal; unused if the policy is deterministic.
 
         Returns:
-            On the CPU, like the arguments. Without value gradients derivatives are left at 0.
+            On the CPU, like the arguments. Derivatives are 0 where targets hold later actions
+            constant, and without value gradients.
         """
         count, scaling, w = len(states), self.scaling, self._actor
         rows, passes = slice(0, count), self._new_actor_pass(count)
@@ -302,7 +303,7 @@ class SAC:
         du = torch.zeros_like(passes.action)
         by_action = du.new_zeros(count, self.m, self.n)
         by_probability = du.new_zeros(count, self.n)
-        if self.config.value_gradient:
+        if self.config.value_gradient and self.config.target_gradient == "policy":
             gain = scaling.physical_gain
             for i in range(self.m):
                 du[:, i] = gain[i]

@@ -307,7 +307,7 @@ def _resume(path: Path) -> None:
     run = RunFolder.resume(path)
     if run.is_of_a_stack:
         raise UserError(f"{path} is a run over ROS 2; go on with: deepilc up --resume {path}")
-    resolved = configuration.resolve(run.read_config())
+    resolved = configuration.of_a_run(run.read_config())
     if run.has_checkpoint:
         _run(resolved, run, initial=None, resume=True)
         return

@@ -3,7 +3,9 @@
 Importing this module imports no torch, so configuration files are checked anywhere.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = ["ModelConfig"]
 
@@ -11,8 +13,9 @@ __all__ = ["ModelConfig"]
 class ModelConfig(BaseModel):
     """The residual of the nominal model, rollouts in the model, and trust in its Jacobians.
 
-    Rollouts and residual are on where a run from scratch learns value gradients. With both and the
-    gate off, a run needs no model beside the Jacobians of its transitions.
+    Rollouts and residual are on where a run from scratch learns value gradients, on a system with
+    exact Jacobians. With both and the gate off, a run needs no model beside the Jacobians of its
+    transitions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,12 +53,12 @@ class ModelConfig(BaseModel):
         le=0.95,
         description="Share of each batch that comes from rollouts: real transitions that the "
         "policy continues in the model, the nominal one or with `residual` the corrected one once "
-        "it has been fitted. 0: no rollouts. Default: 0.5 from scratch with value gradients; 0 "
-        "without them, in pre-training and in fine-tuning.",
+        "it has been fitted. 0: no rollouts. Default: 0.5 from scratch with value gradients "
+        "where the system has exact Jacobians; else 0, as in pre-training and fine-tuning.",
     )
     rollout_steps: int = Field(
         20,
-        ge=1,
+        ge=2,
         le=100,
         description="Steps of a rollout, the real one included, which its rows stand for. More "
         "pass values on faster; the model's errors add up over them.",
@@ -79,3 +82,9 @@ class ModelConfig(BaseModel):
         description="Rows that the model predicts worse than this many times the batch's median "
         "error count less in the value-gradient loss, by the square of the ratio; 0: all alike.",
     )
+
+    @field_validator("rollout_steps", mode="before")
+    @classmethod
+    def _earlier_one(cls, value: Any) -> Any:
+        """Files of earlier runs, which go on, do not count the real step."""
+        return 2 if value == 1 else value

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["expand"]
 
+FAR = 1e4
+"""Typical sizes from its middle beyond which a predicted state has run away."""
+
 
 @dataclass(frozen=True)
 class _Step:
@@ -44,7 +47,8 @@ def expand(model: Model, agent: "SAC", rows: Batch, steps: int, rng: np.random.G
     """Rows that stand for all steps from theirs to the end of a rollout.
 
     A rollout ends after `steps` steps, where the system says that the task has ended, or before a
-    prediction that is not finite. With a_k drawn by the policy pi from the second step on,
+    prediction that is not finite or far out. With a_k drawn by the policy pi from the second step
+    on,
 
         R_k = r_k + gamma (R_k+1 - alpha log pi(a_k+1 | s_k+1))
         J_k = J_k+1 [I; dpi/ds] [A B]_k
@@ -87,6 +91,7 @@ def _followed(
     """The rollouts, step by step."""
     system, parameters = model.system, model.parameters
     n, m, jacobians = agent.n, agent.m, agent.config.value_gradient
+    center, far = system.state.center, FAR * system.state.scale
     columns = {k: v.cpu() for k, v in vars(rows).items() if v is not None}
     first = Batch(**{**columns, "discount": torch.full((len(rows),), agent.config.discount)})
     made = [_Step(first, torch.ones(len(rows), dtype=torch.bool))]
@@ -97,9 +102,11 @@ def _followed(
         acted = agent.follow(torch.from_numpy(state), noise)
         action = acted.action.numpy()
         after = model.step(state, action)
-        finite = np.isfinite(after).all(axis=1)
-        after = np.where(finite[:, None], after, state)
+        usable = (np.abs(after - center) <= far).all(axis=1)  # neither NaN nor infinite
+        after = np.where(usable[:, None], after, state)
         ended = system.terminated(state, action, after, parameters)
+        reward = system.reward(state, action, after, parameters)
+        usable &= np.isfinite(reward)
         jacobian = np.zeros((len(state), n, n + m), np.float32)
         gradient = np.zeros((len(state), n + m), np.float32)
         valid = np.zeros(len(state), bool)
@@ -107,12 +114,12 @@ def _followed(
             A, B, r_s, r_a, valid = model.linearize(state, action, after)
             jacobian = np.concatenate([A, B], axis=2)
             gradient = np.concatenate([r_s, r_a], axis=1)
-        made_now = going & torch.from_numpy(finite)
+        made_now = going & torch.from_numpy(usable)
         made.append(
             _Step(
                 Batch(
                     state_action=torch.from_numpy(np.concatenate([state, action], axis=1)),
-                    reward=_tensor(system.reward(state, action, after, parameters)),
+                    reward=_tensor(np.where(usable, reward, 0.0)),
                     next_state=_tensor(after),
                     terminated=_tensor(ended),
                     jacobian=_tensor(jacobian),

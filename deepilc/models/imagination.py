@@ -1,9 +1,10 @@
 """What a learner does with a model beside the recorded Jacobians: correct, weigh, imagine.
 
 Rows of the replay get the residual's Jacobian on top of the nominal one that they were recorded
-with, and count less where the model predicts them badly; and a share of each batch comes from short
-rollouts of the current policy. When the residual is fitted and the rollouts are renewed depends on
-numbers of transitions only, never on time, so that a run can be repeated and resumed exactly.
+with, and count less where the model predicts them badly; and a share of each batch comes from
+rollouts, real transitions that the current policy continues in the model. When the residual is
+fitted and the rollouts are renewed depends on numbers of transitions only, never on time, so that a
+run can be repeated and resumed exactly.
 """
 
 from dataclasses import replace
@@ -210,7 +211,8 @@ class Imagination:
         """Errors on held-out rows at the last fit, in typical sizes; nothing before a fit."""
         if not self._fitted_at:
             return {}
-        return {"nominal_error": self._fit.before, "corrected_error": self._fit.after}
+        errors = {"nominal_error": self._fit.before, "corrected_error": self._fit.after}
+        return {**errors, "residual_used": float(self._trusted)}
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Everything that later batches depend on, besides replay and agent."""

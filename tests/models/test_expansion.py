@@ -58,9 +58,21 @@ def expanded(model: Model, agent: SAC, rows: Batch, steps: int = STEPS) -> Batch
     return expand(model, agent, rows, steps, np.random.default_rng(5))
 
 
-@pytest.mark.parametrize("system", ["cartpole", "acrobot", "rexquadrotor"])
-def test_the_gradient_is_that_of_the_return_of_the_whole_rollout(system: str) -> None:
-    model, agent = model_of(system), agent_of(system)
+@pytest.mark.parametrize(
+    ("system", "settings"),
+    [
+        ("cartpole", {}),
+        ("acrobot", {}),
+        ("rexquadrotor", {}),
+        ("rexquadrotor", {"scaling": False}),
+        ("rexquadrotor+delay1", {}),
+        ("cartpole", {"policy": "deterministic"}),
+    ],
+)
+def test_the_gradient_is_that_of_the_return_of_the_whole_rollout(
+    system: str, settings: dict[str, Any]
+) -> None:
+    model, agent = model_of(system), agent_of(system, **settings)
     state, action = somewhere(model, 40)
     end = torch.from_numpy(np.random.default_rng(1).standard_normal(state.shape)).float()
 
@@ -140,7 +152,10 @@ def test_rollouts_stop_where_the_task_ends_in_the_record_and_in_the_model() -> N
     assert rows.reward[-1] == first.reward[2]
 
 
-def test_a_rollout_stops_before_a_prediction_that_is_not_finite() -> None:
+@pytest.mark.parametrize("prediction", [np.nan, np.inf, 1e30])
+def test_a_rollout_stops_before_a_prediction_that_is_not_finite_or_far_out(
+    prediction: float,
+) -> None:
     model, agent = model_of("cartpole"), agent_of("cartpole")
     first = recorded(model, *somewhere(model, 3))
 
@@ -151,7 +166,7 @@ def test_a_rollout_stops_before_a_prediction_that_is_not_finite() -> None:
         def step(self, state: np.ndarray, action: np.ndarray) -> np.ndarray:
             after = model.step(state, action)
             self.calls += 1
-            after[0 if self.calls == 1 else 1] = np.nan
+            after[0 if self.calls == 1 else 1] = prediction
             return after
 
     rows = expanded(Failing(), agent, first, steps=3)
@@ -172,6 +187,19 @@ def test_rows_without_a_jacobian_count_for_their_value_only() -> None:
     plain = expanded(model, agent_of("cartpole", value_gradient=False), first, steps=3)
     assert plain.valid[:4].tolist() == [0.0] * 4
     torch.testing.assert_close(plain.reward, rows.reward)
+
+
+def test_later_actions_are_constants_where_targets_say_so() -> None:
+    model = model_of("cartpole")
+    agent = agent_of("cartpole", target_gradient="constant_action")
+    first = recorded(model, *somewhere(model, 3))
+    rows = expanded(model, agent, first, steps=2)
+    last = rows.jacobian[:3, :, :4]  # ds''/ds' of the step in the model
+    torch.testing.assert_close(rows.jacobian[3:], last.bmm(first.jacobian))
+    chained = (
+        first.reward_gradient + 0.99 * rows.reward_gradient[:3, None, :4].bmm(first.jacobian)[:, 0]
+    )
+    torch.testing.assert_close(rows.reward_gradient[3:], chained)
 
 
 def test_a_deterministic_policy_earns_no_entropy() -> None:

@@ -270,6 +270,7 @@ def test_errors_of_the_model_are_reported_from_the_first_fit_on() -> None:
         learner.update()
     metrics = learner.metrics()
     assert 0.0 < metrics["corrected_error"] <= metrics["nominal_error"]
+    assert metrics["residual_used"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -283,6 +284,8 @@ def test_errors_of_the_model_are_reported_from_the_first_fit_on() -> None:
         ({"model": {"residual": False}}, 0.5, False),
         ({"preset": "paper"}, 0.0, False),
         ({"preset": "published", "model": {"gate": 2.0}}, 0.0, False),
+        ({"preset": "published", "model": {"synthetic_share": 0.4}}, 0.4, True),
+        ({"system": "dmc_cheetah"}, 0.0, False),
         (configuration.pretraining(), 0.0, False),
         (configuration.finetuning(), 0.0, False),
         (configuration.finetuning(new_critics=True), 0.0, False),
@@ -297,6 +300,24 @@ def test_rollouts_are_for_learning_value_gradients_from_scratch(
     assert config.model.residual is residual
     again = configuration.resolve(config.model_dump())
     assert again == config
+
+
+def test_files_of_earlier_runs_mean_what_they_meant() -> None:
+    unknown = configuration.resolve({}).model_dump()
+    del unknown["model"]
+    assert not Imagination.wanted(configuration.of_a_run(unknown))
+    # one step of the policy in the model, the real one not counted
+    assert configuration.resolve({"model": {"rollout_steps": 1}}).model.rollout_steps == 2
+
+
+def test_a_checkpoint_of_before_models_were_learned_is_resumed(tmp_path: Path) -> None:
+    learner = Learner(small(model={"synthetic_share": 0.0}), "run")
+    learner.save(tmp_path / "checkpoint.safetensors")
+    tensors, metadata = checkpoint.load(tmp_path / "checkpoint.safetensors")
+    del metadata["config"]["model"]
+    checkpoint.save(tmp_path / "older.safetensors", tensors, metadata)
+    resumed = Learner.resume(tmp_path / "older.safetensors")
+    assert not Imagination.wanted(resumed.config)
 
 
 def test_misspelt_and_senseless_settings_are_refused() -> None:

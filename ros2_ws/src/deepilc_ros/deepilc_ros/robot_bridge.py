@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from builtin_interfaces.msg import Time
 from rclpy.duration import Duration
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
@@ -149,13 +150,17 @@ class RobotBridge(BridgeBase):
 
     def _halt(self, why: str) -> None:
         """Leaves the robot with its safe action."""
-        self._leave_safe(why)
-        super()._halt(why)
+        try:
+            self._leave_safe(why)
+        finally:
+            super()._halt(why)
 
     def close(self) -> None:
         """Leaves the robot with its safe action when the process ends."""
-        self._leave_safe("the bridge ends")
-        super().close()
+        try:
+            self._leave_safe("the bridge ends")
+        finally:
+            super().close()
 
     def _leave_safe(self, why: str) -> None:
         drive = self._drive
@@ -170,10 +175,14 @@ class RobotBridge(BridgeBase):
         acknowledge are waited for; to those that do not the message is given time to leave.
         """
         time.sleep(LAST_COMMAND_LEAVES)
-        patience = Duration(seconds=LAST_COMMAND_HEARD)
+        end = time.monotonic() + LAST_COMMAND_HEARD
         for topic, publisher, _ in self._commands:
-            if not publisher.wait_for_all_acked(patience):
-                self.get_logger().error(f"nobody acknowledged the last command on {topic}")
+            left = Duration(seconds=max(0.0, end - time.monotonic()))
+            try:
+                if not publisher.wait_for_all_acked(left):
+                    self.get_logger().warning(f"not everybody acknowledged the last {topic}")
+            except rclpy_implementation.RCLError as error:  # a middleware that cannot tell
+                self.get_logger().warning(f"cannot tell whether the last {topic} arrived: {error}")
 
     # --- the operator -----------------------------------------------------------------------
 
