@@ -55,7 +55,7 @@ class Imagination:
         self._residual = Residual(
             system, settings.members, settings.hidden, config.seed, config.device
         )
-        self._fit = Fit(float("nan"), float("nan"))
+        self._fit = Fit(1.0, 1.0)  # as if a fit had removed nothing
         self._fitted_at = self._refreshed_at = 0
         self._synthetic = Recent(REFRESHES_KEPT, config.seed + 1, replay.device)
         self._scale = torch.from_numpy(np.array(system.state.scale)).to(replay.device)

@@ -21,6 +21,8 @@ from tests.bags.writing import SYSTEM, all_serialized, changed, flight, record
 
 pytestmark = pytest.mark.ros
 
+OFFLINE = {"model": {"synthetic_share": 0.0}}  # as `deepilc replay` has it
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [None, "player", "learner", "jacobian_server"])
@@ -32,7 +34,9 @@ def test_played_bag_gives_the_replay_of_the_offline_path(
     rows = rows[:50] + rows[55:70] + rows[60:]  # a gap, and some twice
     bag = record(tmp_path, all_serialized(rows))
     run = nodes.folder / "run"
-    settings = {**small, "transitions": 10**9, "warmup_transitions": 0, "evaluation_episodes": 0}
+    settings = {
+        **small, "transitions": 10**9, "warmup_transitions": 0, "evaluation_episodes": 0, **OFFLINE,
+    }  # fmt: skip
     nodes.parameters = {**settings, "pacing": "real_time", "run": str(run)}
     own = {
         "player": {"bags": str(bag), "ahead": 200},
@@ -69,7 +73,7 @@ def test_a_robots_own_topics_are_played_too(
     run = nodes.folder / "run"
     settings = {
         **small, "system": delayed.name, "transitions": 10**9, "warmup_transitions": 0,
-        "evaluation_episodes": 0, "batch_size": 16,
+        "evaluation_episodes": 0, "batch_size": 16, **OFFLINE,
     }  # fmt: skip
     nodes.parameters = {**settings, "pacing": "real_time", "run": str(run)}
     nodes.start("player", bags=str(bag), profile=str(file))

@@ -41,7 +41,7 @@ def test_poses_follow_the_observations_and_a_new_episode_begins_a_new_path(
         bad = state.copy()
         bad[2] = np.nan
         publisher.publish(observation("shown", episode, step, bad))
-        probe.step()
+        probe.spin(0.05)
         publisher.publish(observation("shown", episode, step, state))
         probe.until(lambda n=count: len(poses) >= n and len(paths) >= n, f"pose {count}")
     assert [pose.pose.position.x for pose in poses] == [1.0, 2.0, 3.0, 4.0]
