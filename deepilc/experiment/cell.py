@@ -141,7 +141,10 @@ class Cell:
         if self.trainer == "deepilc" and 0 < config.warmup_transitions < system.horizon:
             content["random phase"] = "ends within the episode"  # it used to end with it
         content["world"] = system.model_hash(config.parameters)
-        learned = config.model.residual or config.model.synthetic_share or config.model.gate
+        model = config.model
+        learned = self.trainer == "deepilc" and (
+            model.residual or model.synthetic_share or model.gate
+        )
         if not learned:  # then the settings of what is learned about the model mean nothing
             content = {k: v for k, v in content.items() if not k.startswith("model.")}
         if learned or self.algorithm in ("VG-SAC", "ILC"):

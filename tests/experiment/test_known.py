@@ -73,7 +73,7 @@ def test_curves_that_lack_a_run_are_refused_before_anything_is_taken(tmp_path: P
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
-        ("scratch", {"model.synthetic_share": 0.0}),
+        ("scratch", {}),
         ("scratch-contact", {"learning_starts": 256, "model.synthetic_share": 0.0}),
     ],
 )
