@@ -60,7 +60,8 @@ class ModelConfig(BaseModel):
         20,
         ge=2,
         le=100,
-        description="Steps of a rollout, the real one included, which its rows stand for. More "
+        description="Steps of a rollout, the real one included, which its rows stand for; 1 is taken "
+        "as 2, as files of earlier runs mean it. More "
         "pass values on faster; the model's errors add up over them.",
     )
     rollouts: int = Field(

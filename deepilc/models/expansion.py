@@ -69,7 +69,7 @@ def expand(model: Model, agent: "SAC", rows: Batch, steps: int, rng: np.random.G
         Rows on the CPU: at most N for each step, those of the last steps first. `valid` is the
         product over their steps.
     """
-    gamma = agent.config.discount
+    alpha, gamma = agent.alpha, agent.config.discount
     made = _followed(model, agent, rows, steps, rng)
     parts: list[Batch] = []
     after: Batch | None = None  # the next step, expanded
@@ -78,7 +78,7 @@ def expand(model: Model, agent: "SAC", rows: Batch, steps: int, rng: np.random.G
         if after is not None:
             onward = made[number + 1]
             assert onward.acted is not None
-            after = _fold(step.rows, after, onward.acted, onward.made, agent.alpha, gamma)
+            after = _fold(step.rows, after, onward.acted, onward.made, alpha, gamma)
         else:
             after = step.rows
         parts.append(_some(after, step.made))
