@@ -60,9 +60,9 @@ class ModelConfig(BaseModel):
         20,
         ge=2,
         le=100,
-        description="Steps of a rollout, the real one included, which its rows stand for; 1 is taken "
-        "as 2, as files of earlier runs mean it. More "
-        "pass values on faster; the model's errors add up over them.",
+        description="Steps of a rollout, the real one included, which its rows stand for. More "
+        "pass values on faster; the model's errors add up over them. 1 is taken as 2, which files "
+        "of earlier runs mean by it.",
     )
     rollouts: int = Field(
         128,
