@@ -31,7 +31,7 @@ from sims import parameter_file, registry
 Count = Annotated[int, Field(ge=0)]
 
 WITHOUT_ROLLOUTS: Mapping[str, Any] = MappingProxyType({"synthetic_share": 0.0})
-"""Settings `model` of runs that learn nothing about the model."""
+"""Settings `model` of runs that learn nothing about the model and nothing from rollouts in it."""
 ROLLOUT_SHARE = 0.5
 """Share of each batch that comes from rollouts by default."""
 
@@ -304,7 +304,8 @@ def pretraining(preset_name: str | None = None) -> dict[str, Any]:
         "randomise": 0.15,
         "updates_per_transition": 1.0,
         "learning_starts": 256,
-        "model": dict(WITHOUT_ROLLOUTS),
+        # the world is the nominal model itself, but for what is redrawn
+        "model": {"residual": False},
     }
 
 
@@ -322,7 +323,7 @@ def finetuning(
     changes: dict[str, Any] = {"warmup_transitions": 0}
     agent: Mapping[str, Any] = {}
     if PRESET_SCHEDULES.get(preset_name or "default") is None:
-        changes |= {"updates_per_transition": 1.0, "model": dict(WITHOUT_ROLLOUTS)}
+        changes["updates_per_transition"] = 1.0
         if not new_critics:
             agent = {"critic_learning_rate": 3e-4, "actor_learning_rate": 3e-4}
     elif preset_name == "paper":

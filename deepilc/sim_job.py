@@ -197,7 +197,8 @@ def _start_comparison(
     else:
         file = folder / "sac.yaml"
         agent = {**settings.model_dump(mode="json")["agent"], "value_gradient": False}
-        values = {**settings.model_dump(mode="json"), "agent": agent}
+        # and without rollouts, which follow from value gradients
+        values = {**settings.model_dump(mode="json"), "agent": agent, "model": {}}
         write_atomic(file, json.dumps(values))
         arguments = ["finetune", "--from", str(initial), "--config", str(file), "--out", str(path)]
     command = [sys.executable, "-m", "deepilc", *arguments]

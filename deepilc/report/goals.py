@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deepilc.experiment.matrices import BUDGETS, Budget
 from deepilc.report import markdown, statistics, tables
 from deepilc.report.curves import Experiment, World
 from deepilc.report.tables import Level
@@ -19,10 +20,10 @@ class Goal:
     """One goal; which fields are set says what is measured.
 
     With `level`: median transitions of `variant` until that return, at most `bound`. With
-    `baseline`: its transitions over those of `variant` to the pilots' threshold, geometric mean
-    over at least `systems` systems, at least `bound` and in each at least `floor`. With neither:
-    median return before any training in the world, at least `bound`. Fewer runs than `seeds`
-    leave a goal open.
+    `baseline`: its median transitions over those of `variant` to the pilots' threshold, geometric
+    mean over at least `systems` systems, at least `bound` and in each at least `floor`. With
+    neither: median return before any training in the world, at least `bound`. Fewer runs than
+    `seeds` leave a goal open; where the experiments take fewer on a system, these are enough.
     """
 
     experiment: str
@@ -139,7 +140,7 @@ def _zero_shot(experiment: Experiment, goal: Goal) -> Outcome:
 
 
 def _ratio(experiment: Experiment, goal: Goal, levels: Sequence[Level]) -> list[Outcome]:
-    """The geometric mean, and the smallest ratio if the goal has a floor."""
+    """The geometric mean of the ratios of medians, and the smallest if the goal has a floor."""
     own = [level for level in levels if level.parameters == goal.parameters]
     ratios = [
         row
@@ -148,9 +149,11 @@ def _ratio(experiment: Experiment, goal: Goal, levels: Sequence[Level]) -> list[
     ]
     if not ratios:
         return []
-    mean = statistics.geometric_mean([row.ratio for row in ratios])
-    name = f"`{goal.parameters}`: transitions, {goal.baseline} over {goal.variant}"
-    few = len(ratios) < goal.systems or min(row.pairs for row in ratios) < goal.seeds
+    mean = statistics.geometric_mean([row.medians for row in ratios])
+    name = f"`{goal.parameters}`: median transitions, {goal.baseline} over {goal.variant}"
+    few = len(ratios) < goal.systems or any(
+        row.pairs < min(goal.seeds, BUDGETS.get(row.system, Budget()).seeds) for row in ratios
+    )
     found = [
         Outcome(
             f"{name}, geometric mean over {goal.systems} systems: ≥ {goal.bound:g}",
@@ -159,13 +162,13 @@ def _ratio(experiment: Experiment, goal: Goal, levels: Sequence[Level]) -> list[
         )
     ]
     if goal.floor is not None:
-        least = min(ratios, key=lambda row: row.ratio.value)
-        verdicts = {_at_least(r.ratio.value, r.ratio.mark, goal.floor) for r in ratios}
+        least = min(ratios, key=lambda row: row.medians.value)
+        verdicts = {_at_least(r.medians.value, r.medians.mark, goal.floor) for r in ratios}
         all_met = "no" if "no" in verdicts else "open" if "open" in verdicts or few else "yes"
         found.append(
             Outcome(
                 f"{name}, none below {goal.floor:g}",
-                f"{markdown.sign(least.ratio.mark)}{least.ratio.value:.2f} ({least.system})",
+                f"{markdown.sign(least.medians.mark)}{least.medians.value:.2f} ({least.system})",
                 all_met,
             )
         )

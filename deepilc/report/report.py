@@ -30,7 +30,8 @@ EXPLANATION = """\
   runs that were there at once or at the first evaluation; the interval is that of the bound. `≈`:
   runs bound it from both sides, so that it shows nothing.
 - **Over the systems**: geometric means at the thresholds of the pilots, with Student's t over the
-  systems' logarithms.
+  systems' logarithms. Goals over several systems are about medians: the ratio of the two medians on
+  each system, and their geometric mean.
 - **Returns**: undiscounted, without noise, mean over the fixed start states, then over seeds, at
   the nearest evaluation. Their brackets, the bands of the curves and of the profile are 95 %
   percentile bootstrap intervals over whole runs. They cannot reach beyond the runs that there are,

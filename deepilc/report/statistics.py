@@ -28,6 +28,7 @@ __all__ = [
     "log_ratio",
     "mean",
     "median",
+    "median_ratio",
     "profile",
     "reference_return",
     "threshold",
@@ -169,6 +170,24 @@ def log_ratio(slow: Sequence[Crossing], fast: Sequence[Crossing]) -> Interval:
     upper = any(f.censored or s.bounded for s, f in pairs)
     squares = [s.rounding**2 + f.rounding**2 for s, f in zip(slow, fast, strict=True)]
     return _from_logs(logs, _mark(lower, upper), math.sqrt(np.mean(squares)))
+
+
+def median_ratio(slow: Sequence[Crossing], fast: Sequence[Crossing]) -> Interval:
+    """Median of slow over median of fast, without an interval.
+
+    The mark is as for `log_ratio`, but for what bounds the runs in the middle.
+    """
+    above, below = _middle(slow), _middle(fast)
+    lower = any(s.censored for s in above) or any(f.bounded for f in below)
+    upper = any(f.censored for f in below) or any(s.bounded for s in above)
+    medians = [np.mean([run.counted for run in middle]) for middle in (above, below)]
+    return Interval(float(medians[0] / medians[1]), mark=_mark(lower, upper))
+
+
+def _middle(crossings: Sequence[Crossing]) -> list[Crossing]:
+    """The one or two runs that make the median; runs that never got there come last."""
+    ordered = sorted(crossings, key=lambda run: (run.censored, run.counted, not run.bounded))
+    return ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
 
 
 def geometric_mean(ratios: Sequence[Interval]) -> Interval:

@@ -87,7 +87,19 @@ class Reached:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Transitions of a baseline over those of a variant, paired by seed."""
+    """Transitions of a baseline over those of a variant.
+
+    Attributes:
+        system: System.
+        parameters: Parameter set.
+        level: Return to reach.
+        from_pilots: Whether pilots fixed the level.
+        baseline: Variant above the line.
+        variant: Variant below it.
+        pairs: Seeds that both have.
+        ratio: Geometric mean over pairs with the same seed.
+        medians: Ratio of the medians over these seeds.
+    """
 
     system: str
     parameters: str
@@ -97,6 +109,7 @@ class Ratio:
     variant: str
     pairs: int
     ratio: Interval
+    medians: Interval
 
 
 @dataclass(frozen=True)
@@ -273,13 +286,14 @@ def ratios(
                 seeds = [seed for seed in fast if seed in by_seed.get(baseline, {})]
                 if variant == baseline or not seeds:
                     continue
-                ratio = statistics.log_ratio(
-                    [by_seed[baseline][seed] for seed in seeds], [fast[seed] for seed in seeds]
-                )
+                slow = [by_seed[baseline][seed] for seed in seeds]
+                quick = [fast[seed] for seed in seeds]
                 rows.append(
                     Ratio(
                         *(*level.world, level.value, level.from_pilots),
-                        *(baseline, variant, len(seeds), ratio),
+                        *(baseline, variant, len(seeds)),
+                        ratio=statistics.log_ratio(slow, quick),
+                        medians=statistics.median_ratio(slow, quick),
                     )
                 )
     return rows

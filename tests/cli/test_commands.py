@@ -16,6 +16,7 @@ from deepilc.cli.app import run
 from deepilc.cli.sources import settings_of
 from deepilc.config import TrainConfig
 from deepilc.learner import Learner
+from deepilc.models.config import ModelConfig
 from deepilc.run import RunFolder
 from deepilc.table import read_rows
 
@@ -222,9 +223,10 @@ def documented() -> tuple[set[str], set[str]]:
 def test_the_mapping_from_the_published_code_names_real_settings():
     settings, _ = documented()
     assert len(settings) >= 15
+    parts = {"agent": AgentConfig, "model": ModelConfig}
     for key in settings:
-        model = AgentConfig if key.startswith("agent.") else TrainConfig
-        assert key.removeprefix("agent.") in model.model_fields, key
+        part, _, name = key.rpartition(".")
+        assert name in parts.get(part, TrainConfig).model_fields, key
 
 
 def test_the_mapping_from_the_published_code_names_real_columns(pretrained):

@@ -99,11 +99,12 @@ def test_the_kept_fine_tuning_can_be_continued_but_for_its_pilots_from_scratch()
     content = json.loads((RESULTS / "finetune" / "experiment.json").read_text())
     kept = {cell["name"] for cell in content["cells"] if cell["stage"] != "scratch"}
     worlds = dict.fromkeys((cell["system"], cell["parameters"]) for cell in content["cells"])
+    settings = {f"{stage}.model.synthetic_share": 0.0 for stage in ("pretrain", "finetune")}
     names = {
         cell.name
         for system, parameters in worlds
         if not parameters.endswith("nominal")
-        for cell in cells_of("finetune", Request([system], (parameters,)))
+        for cell in cells_of("finetune", Request([system], (parameters,), settings=settings))
     }
     assert len(kept) > 100 and kept <= names
 

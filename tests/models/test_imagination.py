@@ -286,13 +286,13 @@ def test_errors_of_the_model_are_reported_from_the_first_fit_on() -> None:
         ({"preset": "published", "model": {"gate": 2.0}}, 0.0, False),
         ({"preset": "published", "model": {"synthetic_share": 0.4}}, 0.4, True),
         ({"system": "dmc_cheetah"}, 0.0, False),
-        (configuration.pretraining(), 0.0, False),
-        (configuration.finetuning(), 0.0, False),
-        (configuration.finetuning(new_critics=True), 0.0, False),
+        (configuration.pretraining(), 0.5, False),
+        (configuration.finetuning(), 0.5, True),
+        (configuration.finetuning(new_critics=True), 0.5, True),
         (offline.BASE, 0.0, False),
     ],
 )
-def test_rollouts_are_for_learning_value_gradients_from_scratch(
+def test_rollouts_are_for_learning_value_gradients_online(
     settings: dict[str, Any], share: float, residual: bool
 ) -> None:
     config = configuration.resolve(settings)

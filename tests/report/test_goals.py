@@ -90,6 +90,63 @@ def test_a_ratio_over_systems(judge, slow, bound, expected) -> None:
     assert least[1] == "yes"
 
 
+def test_ratios_are_those_of_medians_whatever_the_other_runs_do(judge) -> None:
+    lines = [
+        line
+        for system in ("cartpole", "acrobot")
+        for line in (
+            *pilots(system),
+            *rows("SAC", 0, [100, 100], system=system),  # at once
+            *rows("SAC", 1, [*[0] * 8, 100], system=system),
+            *rows("SAC", 2, [*[0] * 9, 1], system=system),  # never
+            *rows("VG-SAC", 0, [0, 0, 100], system=system),
+            *rows("VG-SAC", 1, [0, 0, 100], system=system),
+            *rows("VG-SAC", 2, [0, 0, 0, 1], system=system),
+        )
+    ]
+    goal = Goal("scratch", "real", "VG-SAC", 4.0, baseline="SAC", systems=2, seeds=3)
+    assert judge(goal, lines) == [("4.00 [4.00, 4.00] over 2 systems", "yes")]
+
+
+@pytest.mark.parametrize(
+    ("first", "bound", "expected"),
+    [
+        (100, 2.0, ("≥ 2.00 [2.00, 2.00] over 2 systems", "yes")),
+        (0, 2.0, ("1.00 [1.00, 1.00] over 2 systems", "no")),
+    ],
+)
+def test_a_median_that_is_there_at_once_counts_one_interval(judge, first, bound, expected) -> None:
+    lines = [
+        line
+        for system in ("cartpole", "acrobot")
+        for line in (
+            *pilots(system),
+            *rows("SAC", 0, [0, 0, 100], system=system),
+            *rows("VG-SAC", 0, [first, 0, 100], system=system),
+        )
+    ]
+    goal = Goal("scratch", "real", "VG-SAC", bound, baseline="SAC", systems=2, seeds=1)
+    assert judge(goal, lines) == [expected]
+
+
+def test_a_system_of_long_runs_needs_as_many_seeds_as_its_experiments_take(judge) -> None:
+    def lines(seeds: int) -> list:
+        every = compared([*[0] * 6, 100], "halfcheetah", "hopper")
+        for seed in range(1, seeds):
+            every += [
+                line
+                for system in ("halfcheetah", "hopper")
+                for line in (
+                    *rows("SAC", seed, [*[0] * 6, 100], system=system),
+                    *rows("VG-SAC", seed, [0, 0, 100], system=system),
+                )
+            ]
+        return every
+
+    goal = Goal("scratch", "real", "VG-SAC", 3.0, baseline="SAC", systems=2)
+    assert [judge(goal, lines(seeds))[0][1] for seeds in (2, 3)] == ["open", "yes"]
+
+
 def test_one_system_below_the_floor_fails_it_and_too_few_systems_leave_the_mean_open(judge) -> None:
     lines = [*compared([*[0] * 6, 100], "cartpole"), *compared([0, 0, 100], "acrobot")]
     goal = Goal("scratch", "real", "VG-SAC", 1.5, baseline="SAC", systems=5, floor=1.2, seeds=1)
