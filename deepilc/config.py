@@ -183,7 +183,8 @@ class TrainConfig(BaseModel):
         share, residual = self.model.synthetic_share, self.model.residual
         if share is None:
             # differences of a slow black box would cost many times what an update does
-            exact = "exact" in registry.get(self.system).methods
+            system, method = registry.get(self.system), self.jacobian
+            exact = (method or system.methods[0]) == "exact"
             share = ROLLOUT_SHARE if self.agent.value_gradient and exact else 0.0
         if residual is None:
             residual = share > 0.0

@@ -2,7 +2,7 @@
 
 1. Pre-train in the nominal model, in process (nothing real is touched).
 2. Start the four nodes with the real parameters; evaluate, fine-tune online over DDS, evaluate.
-   Beside it, in process on the other core: the same fine-tuning without value gradients (SAC).
+   Beside it, in process on the other core: fine-tuning that knows no model (SAC).
 3. Write the table, the learning curve and the animation.
 
 Each stage is resumable, and a stage that is finished is not repeated.
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from deepilc import config as configuration
 from deepilc import sim_report, up
@@ -30,7 +31,7 @@ from deepilc.sim_progress import LiveLine
 from deepilc.train import train
 from sims import registry
 
-__all__ = ["Job", "begun", "run"]
+__all__ = ["Job", "begun", "run", "without_model"]
 
 STACK = "quadrotor_sim"
 README = """\
@@ -41,7 +42,7 @@ learning_curve.png  evaluation returns against real transitions
 before_after.gif    the quadrotor before and after fine-tuning, from the same start state
 pretrain/           the run in the nominal model
 finetune/           the run over ROS 2; logs/ holds what each node printed
-sac/                the same fine-tuning without value gradients, for comparison
+sac/                the same without value gradients and rollouts in the model, for comparison
 job.json            what was asked for, and which stages are finished
 
 Go on after an interruption: deepilc sim --resume {path}
@@ -190,16 +191,13 @@ def _stack_overrides(job: Job, initial: Path) -> list[str]:
 def _start_comparison(
     folder: Path, settings: TrainConfig, initial: Path
 ) -> "subprocess.Popen[bytes]":
-    """Starts the same fine-tuning without value gradients, in a process that yields."""
+    """Starts fine-tuning by plain SAC, in a process that yields."""
     path = folder / "sac"
     if begun(path, "config.yaml"):
         arguments = ["finetune", "--resume", str(path)]
     else:
         file = folder / "sac.yaml"
-        agent = {**settings.model_dump(mode="json")["agent"], "value_gradient": False}
-        # and without rollouts, which follow from value gradients
-        values = {**settings.model_dump(mode="json"), "agent": agent, "model": {}}
-        write_atomic(file, json.dumps(values))
+        write_atomic(file, json.dumps(without_model(settings)))
         arguments = ["finetune", "--from", str(initial), "--config", str(file), "--out", str(path)]
     command = [sys.executable, "-m", "deepilc", *arguments]
     with (folder / "sac.log").open("ab") as log:
@@ -211,6 +209,14 @@ def _start_comparison(
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             process_group=0,
         )
+
+
+def without_model(settings: TrainConfig) -> dict[str, Any]:
+    """The same settings for plain SAC: no value gradients, and no rollouts either."""
+    values = settings.model_dump(mode="json")
+    values["agent"]["value_gradient"] = False
+    values["model"] |= {"synthetic_share": 0.0, "residual": False}
+    return values
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

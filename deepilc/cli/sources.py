@@ -34,6 +34,13 @@ def settings_of(source: Path, preset: str | None, system: str | None) -> dict[st
         before = config["agent"]
         steps = {key: min(before.get(key, step), step) for key, step in base["agent"].items()}
         base["agent"] = {**before, "burn_in": None, "behaviour_weight": 0.0, **steps}
+        # whether it had rollouts is its own choice only if it could have had them; whether it had a
+        # residual was its stage's
+        stage = {"residual"}
+        if not before.get("value_gradient", True) or before.get("behaviour_weight", 0.0) > 0.0:
+            stage.add("synthetic_share")
+        model = config.get("model") or {}
+        base["model"] = {key: value for key, value in model.items() if key not in stage}
     return base
 
 

@@ -146,8 +146,8 @@ def finetune(
     """Go on learning with a pre-trained policy where the real parameters rule.
 
     Networks come from the source; replay, optimisers and counters start anew. The source's
-    algorithm settings hold, but for step sizes above 3e-4, and so does a nominal model that was
-    chosen for it, unless you change them.
+    algorithm settings hold (`agent`, `model`), but for step sizes above 3e-4, and so does a nominal
+    model that was chosen for it, unless you change them.
     A policy alone (--init-policy) acts unchanged while new critics learn (agent.burn_in).
 
     For example:

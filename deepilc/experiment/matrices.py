@@ -10,7 +10,7 @@ from deepilc.errors import UserError, suggestion
 from deepilc.experiment.cell import FOLDER, Cell, Stage, Trainer
 from sims import registry
 
-__all__ = ["BUDGETS", "EXPERIMENTS", "Request", "cells_of"]
+__all__ = ["BUDGETS", "EXPERIMENTS", "Request", "budget_of", "cells_of"]
 
 PILOT_SEEDS = (1000, 1001)
 """Seeds of the runs that fix thresholds; never test seeds."""
@@ -43,7 +43,7 @@ class Budget:
     patience: int = 4
 
 
-_CONTACT = Budget(6_000, 1_000, 5, 3, 4_000, 1_000, 15_000, 3_000, patience=5)
+_CONTACT = Budget(10_000, 1_000, 5, 3, 4_000, 1_000, 15_000, 3_000, patience=5)
 BUDGETS: Mapping[str, Budget] = MappingProxyType(
     {
         "cartpole": Budget(),
@@ -56,6 +56,17 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType(
     }
 )
 """By system; others get those of a system with episodes of about the same length."""
+
+
+def budget_of(name: str) -> Budget:
+    """What runs on a system take unless others are asked for: its own, or by its episodes' length.
+
+    Args:
+        name: Of a system, or FILE.py:NAME.
+    """
+    system = registry.get(name)
+    return BUDGETS.get(system.name, _CONTACT if system.horizon >= 500 else Budget())
+
 
 Settings = Mapping[str, Any]
 
@@ -131,7 +142,10 @@ def _scratch(system: str, parameters: str) -> list[Variant]:
 
 def _finite_difference(system: str, parameters: str) -> list[Variant]:
     exact = "exact" in registry.get(system).methods
-    return [DIFFERENCES, SAC, *([VG] if exact else [])]
+    # without rollouts, which would take differences at every step
+    off = {"model.synthetic_share": 0.0}
+    lines = [DIFFERENCES, SAC, *([VG] if exact else [])]
+    return [replace(line, settings={**line.settings, **off}) for line in lines]
 
 
 def _finetune(system: str, parameters: str) -> list[Variant]:
@@ -168,7 +182,7 @@ def _ablation(system: str, parameters: str) -> list[Variant]:
         Variant("rollouts of 5 steps", {"model.rollout_steps": 5}),
         Variant("rollouts without the residual", {"model.residual": False}),
         Variant("Jacobians of the real model", {"nominal": parameters}),
-        Variant("zeroth-order Jacobians", DIFFERENCES.settings),
+        Variant("zeroth-order Jacobians", {**DIFFERENCES.settings, "model.synthetic_share": 0.5}),
         *([Variant("Jacobians of a wrong model", {"nominal": wrong})] if has_wrong else []),
         Variant("constant next action", {"agent.target_gradient": "constant_action"}),
         Variant("squared loss, no hinge", {"agent.gradient_loss": "squared"}),
@@ -206,7 +220,7 @@ EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
             _scratch,
         ),
         "finetune": Experiment(
-            "Pre-trained in the nominal model, then fine-tuned, each as SAC or VG-SAC (Fig. 4).",
+            "Pre-trained in the nominal model, then fine-tuned, each by SAC or by VG-SAC (Fig. 4).",
             ("cartpole", "acrobot", "rexquadrotor", "airplane", "halfcheetah"),
             _finetune,
             tested="finetune",
@@ -309,8 +323,7 @@ class _Task:
 
     @property
     def _budget(self) -> Budget:
-        contact = registry.get(self.system).horizon >= 500
-        return BUDGETS.get(self.name, _CONTACT if contact else Budget())
+        return budget_of(self.system)
 
     def _pretraining(self, variant: Variant, seed: int) -> Cell:
         """The run in the nominal model that a variant's fine-tuning starts from.

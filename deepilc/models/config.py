@@ -13,9 +13,9 @@ __all__ = ["ModelConfig"]
 class ModelConfig(BaseModel):
     """The residual of the nominal model, rollouts in the model, and trust in its Jacobians.
 
-    Rollouts and residual are on where a run learns value gradients on a system with exact
-    Jacobians; pre-training has no residual. With both and the gate off, a run needs no model beside
-    the Jacobians of its transitions.
+    Rollouts and residual are on where a run learns value gradients from exact Jacobians;
+    pre-training has no residual. With both and the gate off, a run needs no model beside the
+    Jacobians of its transitions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -51,10 +51,10 @@ class ModelConfig(BaseModel):
         None,
         ge=0.0,
         le=0.95,
-        description="Share of each batch that comes from rollouts: real transitions that the "
-        "policy continues in the model, the nominal one or with `residual` the corrected one once "
-        "it has been fitted. 0: no rollouts. Default: 0.5 with value gradients where the "
-        "system has exact Jacobians, else 0.",
+        description="Share of each batch, or of what demonstrations leave of it, that comes from "
+        "rollouts: real transitions that the policy continues in the model, the nominal one or "
+        "with `residual` the corrected one once it has been fitted. 0: no rollouts. Default: 0.5 "
+        "with value gradients and exact Jacobians, else 0.",
     )
     rollout_steps: int = Field(
         20,

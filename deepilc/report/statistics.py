@@ -175,19 +175,23 @@ def log_ratio(slow: Sequence[Crossing], fast: Sequence[Crossing]) -> Interval:
 def median_ratio(slow: Sequence[Crossing], fast: Sequence[Crossing]) -> Interval:
     """Median of slow over median of fast, without an interval.
 
-    The mark is as for `log_ratio`, but for what bounds the runs in the middle.
+    Runs count as for `log_ratio`, and the mark says what those make of it that could move a median.
     """
-    above, below = _middle(slow), _middle(fast)
-    lower = any(s.censored for s in above) or any(f.bounded for f in below)
-    upper = any(f.censored for f in below) or any(s.bounded for s in above)
-    medians = [np.mean([run.counted for run in middle]) for middle in (above, below)]
-    return Interval(float(medians[0] / medians[1]), mark=_mark(lower, upper))
+    (above, more, less), (below, later, sooner) = _median(slow), _median(fast)
+    return Interval(above / below, mark=_mark(more or sooner, less or later))
 
 
-def _middle(crossings: Sequence[Crossing]) -> list[Crossing]:
-    """The one or two runs that make the median; runs that never got there come last."""
-    ordered = sorted(crossings, key=lambda run: (run.censored, run.counted, not run.bounded))
-    return ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
+def _median(crossings: Sequence[Crossing]) -> tuple[float, bool, bool]:
+    """The median count, whether the true one may be larger, and whether it may be smaller.
+
+    It may be larger if a run that never got there ended at or below it, and smaller if one that was
+    there at its first chance is at or above it.
+    """
+    ordered = sorted(crossings, key=lambda run: (run.counted, run.censored, not run.bounded))
+    first, last = (len(ordered) - 1) // 2, len(ordered) // 2
+    larger = any(run.censored for run in ordered[: last + 1])
+    smaller = any(run.bounded for run in ordered[first:])
+    return (ordered[first].counted + ordered[last].counted) / 2, larger, smaller
 
 
 def geometric_mean(ratios: Sequence[Interval]) -> Interval:

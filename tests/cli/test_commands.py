@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deepilc import config as configuration
 from deepilc.agent.config import AgentConfig
 from deepilc.cli.app import run
 from deepilc.cli.sources import settings_of
@@ -81,6 +82,30 @@ def test_fine_tuning_never_makes_larger_steps_than_its_source(tmp_path):
     Learner(TrainConfig(agent=agent), "source").save_networks(source)
     settings = settings_of(source, None, None)["agent"]
     assert (settings["actor_learning_rate"], settings["critic_learning_rate"]) == (1e-4, 3e-4)
+
+
+@pytest.mark.parametrize(
+    ("agent", "model", "share"),
+    [
+        ({}, {}, 0.5),
+        ({}, {"synthetic_share": 0.0, "rollouts": 16}, 0.0),  # a slow model stays slow
+        ({}, {"synthetic_share": 0.3, "rollouts": 16}, 0.3),
+        # these had none because of how they learned; what is learned now decides
+        ({"value_gradient": False}, {}, 0.5),
+        ({"behaviour_weight": 1.0}, {"synthetic_share": 0.0}, 0.5),
+    ],
+)
+def test_fine_tuning_has_the_rollouts_of_its_source(tmp_path, agent, model, share):
+    source = tmp_path / "networks.safetensors"
+    sizes = {"critic_hidden": 16, "actor_hidden": 16}
+    before = {**configuration.pretraining(), "agent": {**sizes, **agent}}
+    before["model"] = {**before["model"], **model}
+    Learner(configuration.resolve(before), "source").save_networks(source)
+    base = settings_of(source, None, None)
+    after = configuration.load(None, ["agent.value_gradient=true"], base)
+    assert after.model.synthetic_share == share
+    assert after.model.residual is (share > 0.0)
+    assert after.model.rollouts == model.get("rollouts", 128)
 
 
 def test_eval_of_a_policy_against_itself_gains_nothing(finetuned, capsys):

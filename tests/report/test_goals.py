@@ -129,13 +129,14 @@ def test_a_median_that_is_there_at_once_counts_one_interval(judge, first, bound,
     assert judge(goal, lines) == [expected]
 
 
-def test_a_system_of_long_runs_needs_as_many_seeds_as_its_experiments_take(judge) -> None:
+@pytest.mark.parametrize("pair", [("halfcheetah", "hopper"), ("ant", "dmc_hopper")])
+def test_systems_of_long_runs_need_as_many_seeds_as_their_experiments_take(judge, pair) -> None:
     def lines(seeds: int) -> list:
-        every = compared([*[0] * 6, 100], "halfcheetah", "hopper")
+        every = compared([*[0] * 6, 100], *pair)
         for seed in range(1, seeds):
             every += [
                 line
-                for system in ("halfcheetah", "hopper")
+                for system in pair
                 for line in (
                     *rows("SAC", seed, [*[0] * 6, 100], system=system),
                     *rows("VG-SAC", seed, [0, 0, 100], system=system),

@@ -17,6 +17,7 @@ from deepilc.report.statistics import (
     log_ratio,
     mean,
     median,
+    median_ratio,
     profile,
     threshold,
 )
@@ -188,3 +189,35 @@ def test_the_profile_weights_systems_alike_and_counts_scores_above() -> None:
 
 def _normal(logs: np.ndarray) -> tuple[float, float]:
     return float(logs.mean()), float(logs.std(ddof=1) / math.sqrt(len(logs)))
+
+
+AT_ONCE = Crossing(0, censored=False, interval=100)
+FIRST = Crossing(100, censored=False, interval=100, gap=100)
+
+
+def never(*ends: int) -> list[Crossing]:
+    return [Crossing(end, censored=True, interval=100) for end in ends]
+
+
+@pytest.mark.parametrize(
+    ("slow", "fast", "value", "mark"),
+    [
+        (reached(300, 900, 600), reached(200, 100, 300), 3.0, ""),
+        (reached(300, 900), reached(200, 400), 2.0, ""),  # means of the two in the middle
+        ([*reached(300, 900), *never(1000)], reached(300), 3.0, ""),  # it is above the middle
+        ([*reached(300), *never(900, 900)], reached(300), 3.0, ">="),
+        ([*reached(400), *never(800)], reached(300), 2.0, ">="),
+        ([*reached(3000, 5000), *never(1000)], reached(1000), 3.0, ">="),  # it ended before
+        (reached(900), [AT_ONCE, AT_ONCE, *reached(300)], 9.0, ">="),
+        (reached(900), [FIRST, *reached(300, 300)], 3.0, ""),
+        (reached(900), never(300), 3.0, "<="),
+        ([AT_ONCE, FIRST, *reached(900)], reached(200), 0.5, "<="),
+        ([AT_ONCE], [FIRST], 1.0, "?"),
+        (never(900), [AT_ONCE], 9.0, ">="),
+        (never(900), never(300), 3.0, "?"),
+    ],
+)
+def test_a_ratio_of_medians_is_marked_by_the_runs_that_could_move_them(
+    slow: list[Crossing], fast: list[Crossing], value: float, mark: str
+) -> None:
+    assert median_ratio(slow, fast) == Interval(pytest.approx(value), mark=mark)

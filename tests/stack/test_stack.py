@@ -272,3 +272,5 @@ def test_robots_fine_tune_with_the_settings_of_the_command(name: str) -> None:
     for key, value in configuration.flat(configuration.finetuning()).items():
         assert train[key] == value, key
     assert train["learning_starts"] == configuration.TrainConfig().learning_starts
+    # but for rollouts: the model knows nothing of the edge of a robot's workspace
+    assert train["model.synthetic_share"] == 0.0 and train["model.residual"] is False
