@@ -1,5 +1,6 @@
 """The in-process run: exact schedule, exact resume, honest files."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -109,6 +110,28 @@ def test_an_interrupted_run_continues_bit_equal_even_within_an_episode(
     assert_same_checkpoint(run.checkpoint, uninterrupted.checkpoint)
     ours = (run.path / "episodes.csv").read_text()
     assert ours == (uninterrupted.path / "episodes.csv").read_text()
+
+
+@pytest.mark.parametrize(("asked", "threads"), [(None, "1"), ("2", "2")])
+def test_torch_gets_one_thread_unless_the_environment_says_how_many(
+    tmp_path: Path, asked: str | None, threads: str
+) -> None:
+    run_folder(tmp_path / "run", small(transitions=1, evaluation_episodes=0))
+    program = (
+        "import sys, torch\n"
+        "from pathlib import Path\n"
+        "from deepilc import config\n"
+        "from deepilc.run import RunFolder\n"
+        "from deepilc.train import train\n"
+        "run = RunFolder.resume(Path(sys.argv[1]))\n"
+        "train(config.resolve(run.read_config()), run)\n"
+        "print(torch.get_num_threads())\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_NUM_THREADS"}
+    environment |= {} if asked is None else {"OMP_NUM_THREADS": asked}
+    command = [sys.executable, "-c", program, str(tmp_path / "run")]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == threads
 
 
 @pytest.mark.promise(6)

@@ -75,6 +75,7 @@ def test_curves_that_lack_a_run_are_refused_before_anything_is_taken(tmp_path: P
     [
         ("scratch", {}),
         ("scratch-contact", {"learning_starts": 256, "model.synthetic_share": 0.0}),
+        ("finite-difference", {}),
     ],
 )
 def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_today(
@@ -91,7 +92,7 @@ def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_tod
     for system in systems:
         (budget,) = {cell["budget"] for cell in content["cells"] if cell["system"] == system}
         request = Request([system], budget=budget, settings=settings, added=[without])
-        names = {cell.name for cell in cells_of("scratch", request)}
+        names = {cell.name for cell in cells_of(content["experiment"], request)}
         assert {name for name in kept if name.startswith(f"{system}-")} <= names
 
 
