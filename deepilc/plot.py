@@ -202,9 +202,10 @@ def _draw_one(axes: "Axes", curve: Curve, colour: str, *, alone: bool) -> None:
         axes.plot(x[:1], mean[:1], marker="D", markersize=8, color=colour, markeredgecolor="white")
         axes.annotate(
             f"zero-shot {mean[0]:.0f}",
-            (x[0], mean[0]),
-            xytext=(8, -12),
+            (x[-1], mean[0]),  # lines leave the other end, which is where they begin
+            xytext=(0, -12),
             textcoords="offset points",
+            ha="right",
             fontsize=8.5,
             color=colour,
         )

@@ -66,7 +66,7 @@ def train(
 
     PyTorch gets one thread, for the whole process, unless OMP_NUM_THREADS is set: with networks of
     this size two are a quarter faster on an idle machine, and on a busy one they wait for each
-    other, tens of times as long. Nor does the result depend on how many cores there are then.
+    other, tens of times as long.
 
     Args:
         config: All settings. On resume those of the checkpoint count.
