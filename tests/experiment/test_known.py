@@ -59,6 +59,9 @@ def test_a_folder_that_is_no_experiment_is_named(tmp_path: Path) -> None:
         adopt(Store(tmp_path / "here"), tmp_path)
 
 
+OFF = {f"{stage}.model.synthetic_share": 0.0 for stage in ("pretrain", "finetune")}
+
+
 def test_curves_that_lack_a_run_are_refused_before_anything_is_taken(tmp_path: Path) -> None:
     folder = kept(tmp_path / "there")
     curves = folder / "curves.csv"
@@ -96,18 +99,28 @@ def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_tod
         assert {name for name in kept if name.startswith(f"{system}-")} <= names
 
 
-def test_the_kept_fine_tuning_can_be_continued_but_for_its_pilots_from_scratch() -> None:
-    content = json.loads((RESULTS / "finetune" / "experiment.json").read_text())
+@pytest.mark.parametrize(
+    ("name", "settings", "least"),
+    [("finetune", {}, 100), ("finetune-published", OFF, 20)],
+)
+def test_the_kept_fine_tuning_can_be_continued_but_for_its_pilots_from_scratch(
+    name: str, settings: dict[str, float], least: int
+) -> None:
+    content = json.loads((RESULTS / name / "experiment.json").read_text())
     kept = {cell["name"] for cell in content["cells"] if cell["stage"] != "scratch"}
     worlds = dict.fromkeys((cell["system"], cell["parameters"]) for cell in content["cells"])
-    settings = {f"{stage}.model.synthetic_share": 0.0 for stage in ("pretrain", "finetune")}
+    both = {f"{stage}.agent.value_gradient": True for stage in ("pretrain", "finetune")}
+    without = Variant("no rollouts", {**both, **OFF})
+    late = {**both, "pretrain.agent.value_gradient": False, "finetune.model.synthetic_share": 0.0}
+    added = [without, Variant("RL pre / VG fine, no rollouts", late)]
     names = {
         cell.name
         for system, parameters in worlds
         if not parameters.endswith("nominal")
-        for cell in cells_of("finetune", Request([system], (parameters,), settings=settings))
+        for request in [Request([system], (parameters,), settings=settings, added=added)]
+        for cell in cells_of("finetune", request)
     }
-    assert len(kept) > 100 and kept <= names
+    assert len(kept) >= least and kept <= names
 
 
 def test_a_run_that_was_begun_here_goes_on_here(tmp_path: Path) -> None:
