@@ -173,16 +173,20 @@ def log_ratio(slow: Sequence[Crossing], fast: Sequence[Crossing]) -> Interval:
 
 
 def median_ratio(slow: Sequence[Crossing], fast: Sequence[Crossing]) -> Interval:
-    """Median of slow over median of fast, without an interval.
+    """Median transitions of slow over those of fast, without an interval.
 
     Runs count as for `log_ratio`, and the mark says what those make of it that could move a median.
+
+    Args:
+        slow: Crossings (R,) of the runs above the line.
+        fast: Crossings (Q,) of those below it.
     """
     (above, more, less), (below, later, sooner) = _median(slow), _median(fast)
     return Interval(above / below, mark=_mark(more or sooner, less or later))
 
 
 def _median(crossings: Sequence[Crossing]) -> tuple[float, bool, bool]:
-    """The median count, whether the true one may be larger, and whether it may be smaller.
+    """Median transitions, whether the true number may be larger, and whether it may be smaller.
 
     It may be larger if a run that never got there ended at or below it, and smaller if one that was
     there at its first chance is at or above it.
