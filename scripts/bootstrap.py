@@ -217,7 +217,9 @@ def build_messages(package: str) -> None:
 
 def install_project() -> None:
     """Install deepilc, sims and deepilc_ros in place: an edited file is used at once."""
-    pip_install("project", "--no-build-isolation", "-e", ".", "-e", str(SOURCES / "deepilc_ros"))
+    # pip before 23.1, as with Debian's Python 3.11, would take setup.py's old way of its own accord
+    ours = ("-e", ".", "-e", str(SOURCES / "deepilc_ros"))
+    pip_install("project", "--no-build-isolation", "--use-pep517", *ours)
     register_with_ament()
 
 
