@@ -71,6 +71,13 @@ class Envelope:
             return f"tilt {tilt:.3g} rad is above {self.tilt:.3g} rad"
         return ""
 
+    def outside(self, states: np.ndarray) -> np.ndarray:
+        """Which of the states (N, n) are not allowed, each as in `breach`: (N,) bool."""
+        out = np.asarray(((states < self.low) | (states > self.high)).any(axis=1))
+        if self.tilt is not None:
+            out |= self._system.tilt(states) > self.tilt
+        return out
+
     def holds(self, backup: "Backup", switch: "BackupSwitch") -> None:
         """Checks that a backup controller can do its work here: fly back in, and hand back.
 

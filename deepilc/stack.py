@@ -163,6 +163,13 @@ class Stack(BaseModel):
                 raise ValueError(f"robot {robot!r} has no node; its bridge is named {robot}/bridge")
         return self
 
+    @property
+    def profiles(self) -> list[str]:
+        """Profiles of the robots, each once."""
+        specs = [spec for spec in self.nodes.values() if spec.run_settings]
+        named = [spec.parameters.get("profile") for spec in specs]
+        return [str(name) for name in dict.fromkeys(named) if name]
+
     def survives_mistake(self, node: str, seconds: float) -> bool:
         """Whether the others go on when a node ends because of a user's mistake (exit code 2).
 
@@ -212,6 +219,8 @@ class Stack(BaseModel):
         common |= {"pacing": self.pacing, "run": str(run), "use_sim_time": use_sim_time}
         if self.robots:
             common["robots"] = " ".join(self.robots)
+        if self.nodes[node].executable == "learner_node" and self.profiles:
+            common["profiles"] = ",".join(self.profiles)
         return {**common, **own}
 
 

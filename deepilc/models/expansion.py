@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from deepilc.batch import Batch
+from deepilc.safety import Envelope
 from sims.model import Model
 
 if TYPE_CHECKING:
@@ -43,12 +44,19 @@ class _Step:
 
 
 @torch.no_grad()
-def expand(model: Model, agent: "SAC", rows: Batch, steps: int, rng: np.random.Generator) -> Batch:
+def expand(
+    model: Model,
+    agent: "SAC",
+    rows: Batch,
+    steps: int,
+    rng: np.random.Generator,
+    workspaces: Sequence[Envelope] = (),
+) -> Batch:
     """Rows that stand for all steps from theirs to the end of a rollout.
 
-    A rollout ends after `steps` steps, where the system says that the task has ended, or before a
-    prediction that is not finite or far out. With a_k drawn by the policy pi from the second step
-    on,
+    A rollout ends after `steps` steps, where the system says that the task has ended, outside of a
+    workspace, or before a prediction that is not finite or far out. With a_k drawn by the policy pi
+    from the second step on,
 
         R_k = r_k + gamma (R_k+1 - alpha log pi(a_k+1 | s_k+1))
         J_k = J_k+1 [I; dpi/ds] [A B]_k
@@ -64,13 +72,14 @@ def expand(model: Model, agent: "SAC", rows: Batch, steps: int, rng: np.random.G
             alone.
         steps: Most steps of a rollout, the real one included.
         rng: Draws the policy's noise.
+        workspaces: Where robots' episodes may go; beyond an edge they have terminated.
 
     Returns:
         Rows on the CPU: at most N for each step, those of the last steps first. `valid` is the
         product over their steps.
     """
     alpha, gamma = agent.alpha, agent.config.discount
-    made = _followed(model, agent, rows, steps, rng)
+    made = _followed(model, agent, rows, steps, rng, workspaces)
     parts: list[Batch] = []
     after: Batch | None = None  # the next step, expanded
     for number in reversed(range(len(made))):
@@ -86,7 +95,12 @@ def expand(model: Model, agent: "SAC", rows: Batch, steps: int, rng: np.random.G
 
 
 def _followed(
-    model: Model, agent: "SAC", rows: Batch, steps: int, rng: np.random.Generator
+    model: Model,
+    agent: "SAC",
+    rows: Batch,
+    steps: int,
+    rng: np.random.Generator,
+    workspaces: Sequence[Envelope],
 ) -> list[_Step]:
     """The rollouts, step by step."""
     system, parameters = model.system, model.parameters
@@ -105,6 +119,8 @@ def _followed(
         usable = (np.abs(after - center) <= far).all(axis=1)  # neither NaN nor infinite
         after = np.where(usable[:, None], after, state)
         ended = system.terminated(state, action, after, parameters)
+        for workspace in workspaces:
+            ended = ended | workspace.outside(after)
         reward = system.reward(state, action, after, parameters)
         usable &= np.isfinite(reward)
         jacobian = np.zeros((len(state), n, n + m), np.float32)

@@ -7,6 +7,7 @@ fitted and the rollouts are renewed depends on numbers of transitions only, neve
 run can be repeated and resumed exactly.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from deepilc.models.expansion import expand
 from deepilc.models.recent import Recent
 from deepilc.models.residual import Fit, Residual
 from deepilc.replay import Batch, Replay
+from deepilc.safety import Envelope
 from sims.model import Model
 
 if TYPE_CHECKING:
@@ -46,10 +48,18 @@ class Imagination:
         config: Settings of the run.
         system: The system.
         replay: Rows of the run.
+        workspaces: See `expand`.
     """
 
-    def __init__(self, config: "TrainConfig", system: "System", replay: Replay) -> None:
+    def __init__(
+        self,
+        config: "TrainConfig",
+        system: "System",
+        replay: Replay,
+        workspaces: Sequence[Envelope] = (),
+    ) -> None:
         settings, n = config.model, system.state.size
+        self._workspaces = workspaces
         self._run, self._settings, self._system, self._replay = config, settings, system, replay
         self._nominal: Model | None = None
         self._residual = Residual(
@@ -199,7 +209,8 @@ class Imagination:
         rows = self._replay.rows(indices)
         if self._corrects:
             rows = self._correct(rows, indices)
-        self._synthetic.add(expand(self.model, agent, rows, settings.rollout_steps, rng))
+        steps, workspaces = settings.rollout_steps, self._workspaces
+        self._synthetic.add(expand(self.model, agent, rows, steps, rng, workspaces))
         self._refreshed_at = size
 
     def _slots(self, indices: torch.Tensor) -> torch.Tensor:

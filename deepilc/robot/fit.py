@@ -7,9 +7,12 @@ import numpy as np
 from deepilc.errors import UserError, suggestion
 from deepilc.robot.mapping import Attitude, Vector
 from deepilc.robot.profile import JoyTakeover, Profile
+from deepilc.safety import Envelope
+from sims import registry
+from sims.delayed import DelayedSystem
 from sims.system import System
 
-__all__ = ["bounds", "check"]
+__all__ = ["bounds", "check", "envelope"]
 
 
 def check(profile: Profile, system: System) -> None:
@@ -96,6 +99,26 @@ def bounds(profile: Profile, system: System) -> tuple[np.ndarray, np.ndarray]:
             )
         low[i], high[i] = max(lower, low[i]), min(upper, high[i])
     return low, high
+
+
+def envelope(profile: Profile, system: System) -> Envelope:
+    """Where the robot's episodes may go.
+
+    Args:
+        profile: The robot.
+        system: Of the run: the profile's system, or that with a delay.
+
+    Raises:
+        UserError: It is another one, or the bounds do not fit it.
+    """
+    base = system.base if isinstance(system, DelayedSystem) else system
+    if registry.get(profile.system) is not base:
+        raise UserError(
+            f"profile {profile.robot} is for {profile.system}, the run's system is {system.name}"
+        )
+    low, high = bounds(profile, base)
+    limits = zip(low.tolist(), high.tolist(), strict=True)
+    return Envelope(system, dict(zip(base.state.names, limits, strict=True)), profile.max_tilt)
 
 
 def _states(profile: Profile, system: System, where: str) -> None:

@@ -25,9 +25,10 @@ import numpy as np
 from deepilc.errors import UserError
 from deepilc.guard import Guard, GuardLimits
 from deepilc.plan import Plan, Progress
+from deepilc.robot import fit
 from deepilc.robot.authority import Authority, Command, Request, faults, is_ramp_in
 from deepilc.robot.interface import Reading, RobotInterface
-from deepilc.safety import Backup, BackupSwitch, Envelope, SafeResponse
+from deepilc.safety import Backup, BackupSwitch, SafeResponse
 from deepilc.transition import IRREGULAR, Mode, Observation, Source, Transition
 from sims import registry
 from sims.delayed import SUFFIX, DelayedSystem
@@ -114,9 +115,7 @@ class RobotWorld:
         self.delays: deque[float] = deque(maxlen=DELAYS_KEPT)
         self._actuate = actuate
         self._task = system.parameters(parameters)
-        bounds = zip(interface.low.tolist(), interface.high.tolist(), strict=True)
-        names = system.base.state.names
-        envelope = Envelope(system, dict(zip(names, bounds, strict=True)), profile.max_tilt)
+        envelope = fit.envelope(profile, system)
         switch = switch or BackupSwitch()
         if backup is not None:
             envelope.holds(backup, switch)

@@ -32,6 +32,18 @@ def test_a_state_outside_the_fence_or_too_tilted_is_named():
     assert fence.breach(state(tilt=0.6)) == "tilt 0.6 rad is above 0.5 rad"
 
 
+def test_many_states_are_outside_where_each_of_them_is():
+    fence = Envelope(SYSTEM, {"z": (-1.0, 2.0), "vx": (-3.0, 3.0)}, tilt=0.5)
+    states = SYSTEM.reset(np.random.default_rng(0), "real", 100)
+    states[:, [2, 6]] += np.random.default_rng(1).normal(0.0, 2.0, (100, 2)).astype(np.float32)
+    outside = fence.outside(states)
+    assert outside.tolist() == [fence.breach(each) != "" for each in states]
+    assert 0 < outside.sum() < 100
+    level = states.copy()
+    level[:, [2, 3, 4, 5, 6]] = 0.0
+    assert not fence.outside(level).any()
+
+
 def test_the_guard_applies_the_profiles_fence_and_safe_action():
     guard = Guard(SYSTEM, None, Envelope(SYSTEM, {"z": (-1.0, 2.0)}), HOVER)
     verdict = guard.check(np.full(4, 15.0), state(z=2.1))

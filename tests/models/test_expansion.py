@@ -11,6 +11,7 @@ import torch
 from deepilc.agent import SAC, AgentConfig
 from deepilc.batch import Batch
 from deepilc.models.expansion import expand
+from deepilc.safety import Envelope
 from sims import registry
 from sims.model import Model
 
@@ -150,6 +151,23 @@ def test_rollouts_stop_where_the_task_ends_in_the_record_and_in_the_model() -> N
     expected = [gamma, gamma**2, gamma, gamma**3, gamma**2, gamma]
     torch.testing.assert_close(rows.discount, torch.tensor(expected))
     assert rows.reward[-1] == first.reward[2]
+
+
+@pytest.mark.parametrize("system", ["rexquadrotor", "rexquadrotor+delay1"])
+def test_rollouts_end_beyond_the_edge_of_any_workspace(system: str) -> None:
+    model, agent = model_of(system), agent_of(system)
+    state = np.zeros((3, model.system.state.size), np.float32)
+    state[0, 0], state[0, 6] = 4.2, 10.0  # at 0.5 m a step the second one ends beyond 5
+    state[1, 2], state[1, 8] = -1.2, -10.0
+    first = recorded(model, state, np.full((3, 4), 14.5, np.float32))
+    workspaces = [Envelope(model.system, {"x": (-5, 5)}), Envelope(model.system, {"z": (-2, 2)})]
+    rows = expand(model, agent, first, 4, np.random.default_rng(5), workspaces)
+    whole, gamma = slice(-3, None), agent.config.discount
+    assert torch.equal(rows.state_action[whole], first.state_action)
+    assert rows.terminated[whole].tolist() == [1.0, 1.0, 0.0]
+    assert rows.discount[whole].tolist() == pytest.approx([gamma**2, gamma**2, gamma**4])
+    free = expanded(model, agent, first)
+    assert free.terminated.tolist() == [0.0] * 12
 
 
 @pytest.mark.parametrize("prediction", [np.nan, np.inf, 1e30])

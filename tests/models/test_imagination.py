@@ -22,9 +22,11 @@ from deepilc.models.imagination import Imagination
 from deepilc.models.residual import Fit
 from deepilc.replay import Replay
 from deepilc.run import RunFolder
+from deepilc.safety import Envelope
 from deepilc.train import Status, train
 from deepilc.transition import Mode
 from deepilc.world import SimulatedWorld
+from sims import registry
 
 SMALL: dict[str, Any] = {
     "system": "cartpole",
@@ -233,6 +235,26 @@ def test_half_of_a_batch_comes_from_rollouts_once_there_are_some() -> None:
         first = torch.tensor(own[16:])  # of two steps: a recorded one, then the model's
         torch.testing.assert_close(discount[16:], torch.where(first, gamma**2, gamma))
         assert 0 < first.sum() < 16
+
+
+def test_rollouts_of_a_learner_end_at_the_edge_of_its_workspaces(tmp_path: Path) -> None:
+    config = small(model={**EVERYTHING, "residual": False, "gate": 0.0, "rollout_steps": 5})
+    system = registry.get(config.system)
+    nowhere = Envelope(system, {system.state.names[0]: (2.0, 2.1)})
+    rows = recorded(config, 50)
+    free, fenced = Learner(config, "run"), Learner(config, "run", workspaces=[nowhere])
+    fenced.save(tmp_path / "fenced.safetensors")
+    resumed = Learner.resume(tmp_path / "fenced.safetensors", workspaces=[nowhere])
+    gamma = config.agent.discount
+    for learner, longest in ((free, gamma**5), (fenced, gamma**2), (resumed, gamma**2)):
+        for joined in rows:
+            learner.add(joined)
+        assert learner._imagination is not None
+        batch = learner._imagination.sample(learner.agent, 50)
+        assert batch.discount is not None
+        assert batch.discount.min().item() == pytest.approx(longest)
+        beyond = batch.discount < gamma - 1e-6
+        assert beyond.any() and batch.terminated[beyond].all() == (learner is not free)
 
 
 def test_a_residual_that_predicts_too_little_is_not_used() -> None:

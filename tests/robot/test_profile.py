@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 import yaml
 
 from deepilc import paths
 from deepilc.errors import UserError
+from deepilc.robot import fit
 from deepilc.robot import profile as profiles
 from deepilc.robot.interface import RobotInterface
 from sims import registry
@@ -90,6 +92,20 @@ def test_mistakes_are_named(tmp_path: Path, place: str, value: Any, words: str) 
     said = refused(tmp_path, change(content(), place, value))
     assert words in said
     assert "\n" not in said
+
+
+def test_the_workspace_is_the_profiles_and_belongs_to_its_system() -> None:
+    profile = profiles.load("quadrotor_rehearsal")
+    for name in ("rexquadrotor", "rexquadrotor+delay1"):
+        workspace = fit.envelope(profile, registry.get(name))
+        state = registry.get(name).reset(np.random.default_rng(0), "real", 2)
+        state[:, :6] = 0.0
+        state[1, 2] = 5.1
+        assert workspace.outside(state).tolist() == [False, True]
+        state[:, 2:4] = [[0.0, np.tan(1.5 / 4.0)], [0.0, np.tan(1.3 / 4.0)]]  # max_tilt is 1.4 rad
+        assert workspace.outside(state).tolist() == [True, False]
+    with pytest.raises(UserError, match="rehearsal is for rexquadrotor, the run's system is cart"):
+        fit.envelope(profile, registry.get("cartpole+delay1"))
 
 
 def test_other_mistakes_are_named(tmp_path: Path) -> None:

@@ -213,6 +213,16 @@ def test_on_hardware_nothing_starts_or_ends_by_itself(name: str, tmp_path: Path)
     assert loaded.train.warmup_transitions == 0  # no random actions
 
 
+def test_the_learner_is_told_the_profiles_of_the_robots_that_fly(tmp_path: Path) -> None:
+    overrides = ["nodes.bridge.parameters.profile=mine.yaml"]
+    loaded = stack.load("quadrotor_rehearsal", overrides)
+    assert loaded.node_parameters("learner", tmp_path)["profiles"] == "mine.yaml"
+    assert "profiles" not in loaded.node_parameters("jacobian_server", tmp_path)
+    shared = stack.load("two_quadrotors_rehearsal").node_parameters("learner", tmp_path)
+    assert shared["profiles"] == "quadrotor_rehearsal"
+    assert "profiles" not in stack.load("quadrotor_sim").node_parameters("learner", tmp_path)
+
+
 def test_a_node_that_knows_nothing_of_runs_gets_its_own_parameters_only(tmp_path: Path) -> None:
     node = {"executable": "fake_robot", "run_settings": False, "parameters": {"noise": 0.1}}
     loaded = stack.load(write(tmp_path, nodes={"robot": node, "bridge": NODE}))
@@ -272,5 +282,4 @@ def test_robots_fine_tune_with_the_settings_of_the_command(name: str) -> None:
     for key, value in configuration.flat(configuration.finetuning()).items():
         assert train[key] == value, key
     assert train["learning_starts"] == configuration.TrainConfig().learning_starts
-    # but for rollouts: the model knows nothing of the edge of a robot's workspace
-    assert train["model.synthetic_share"] == 0.0 and train["model.residual"] is False
+    assert train["model.synthetic_share"] == 0.5 and train["model.residual"] is True
