@@ -26,6 +26,9 @@ from deepilc.errors import UserError
 from deepilc.initial.config import ImitationConfig
 from deepilc.models.config import ModelConfig
 from deepilc.plan import Plan
+from deepilc.robot import fit
+from deepilc.robot import profile as profiles
+from deepilc.safety import Envelope
 from sims import parameter_file, registry
 
 Count = Annotated[int, Field(ge=0)]
@@ -81,6 +84,13 @@ class TrainConfig(BaseModel):
         None,
         description="How the nominal model is differentiated; default: exact where the system "
         "offers it, else finite differences ('zeroth order').",
+    )
+    workspace: str | None = Field(
+        None,
+        description="Robot profile, or several separated by commas: beyond its bounds and its tilt "
+        "limit the episodes of a simulation and rollouts in the model end, as the robot's do. "
+        "Pre-train for a robot with its profile; stacks of robots fill it in. Default: only the "
+        "system's own ends.",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of networks, start states and noise.")
     transitions: int = Field(
@@ -172,6 +182,11 @@ class TrainConfig(BaseModel):
     def _absolute_parameters(cls, value: str | None) -> str | None:
         return value if value is None else parameter_file.absolute(value)
 
+    @field_validator("workspace")
+    @classmethod
+    def _absolute_profiles(cls, value: str | None) -> str | None:
+        return ",".join(map(profiles.absolute, profiles.listed(value))) or None
+
     @field_validator("demonstrations")
     @classmethod
     def _absolute_demonstrations(cls, value: str | None) -> str | None:
@@ -198,6 +213,7 @@ class TrainConfig(BaseModel):
         system.parameters(self.parameters)
         system.parameters(self.nominal_parameters)
         system.jacobian_method(self.jacobian)
+        _ = self.workspaces
         if "evaluation_interval" not in self.model_fields_set:  # an interval holds an episode
             longer = max(self.evaluation_interval, system.horizon)
             object.__setattr__(self, "evaluation_interval", longer)
@@ -244,6 +260,14 @@ class TrainConfig(BaseModel):
         if self.nominal is not None:
             return self.nominal
         return registry.get(self.system).nominal_name(self.parameters)
+
+    @property
+    def workspaces(self) -> tuple[Envelope, ...]:
+        """Where episodes may go by the profiles of `workspace`; they end outside of any."""
+        system = registry.get(self.system)
+        return tuple(
+            fit.envelope(profiles.load(name), system) for name in profiles.listed(self.workspace)
+        )
 
     @property
     def plan(self) -> Plan:

@@ -32,7 +32,6 @@ from deepilc.models.imagination import Imagination
 from deepilc.plan import Progress
 from deepilc.replay import Replay
 from deepilc.robots import Robots
-from deepilc.safety import Envelope
 from sims import registry
 from sims.model import Linearization
 
@@ -54,7 +53,6 @@ class Learner:
             (real time) they draw from all rows.
         demonstrations: Earlier data for every batch; None reads those that the settings name.
         robots: Names of the robots that feed it; ("",) is one robot of any name.
-        workspaces: Where the robots' episodes may go, for rollouts in the model (see `expand`).
 
     Attributes:
         robots: The robots that feed it, and how far each has come.
@@ -77,7 +75,6 @@ class Learner:
         lockstep: bool = True,
         demonstrations: Demonstrations | None = None,
         robots: Sequence[str] = ("",),
-        workspaces: Sequence[Envelope] = (),
     ) -> None:
         if lockstep and len(robots) > 1:
             raise UserError(
@@ -98,9 +95,7 @@ class Learner:
             device=config.device,
         )
         self._imagination = (
-            Imagination(config, self.system, self.replay, workspaces)
-            if Imagination.wanted(config)
-            else None
+            Imagination(config, self.system, self.replay) if Imagination.wanted(config) else None
         )
         if demonstrations is None and config.demonstration_rows:
             demonstrations = Demonstrations.read(config, self.system)
@@ -339,9 +334,7 @@ class Learner:
         }
 
     @classmethod
-    def resume(
-        cls, path: Path, *, lockstep: bool = True, workspaces: Sequence[Envelope] = ()
-    ) -> "Learner":
+    def resume(cls, path: Path, *, lockstep: bool = True) -> "Learner":
         """The learner that `save` wrote, with the settings it had.
 
         Raises:
@@ -364,7 +357,6 @@ class Learner:
             lockstep=lockstep,
             demonstrations=demonstrations,
             robots=robots.names,
-            workspaces=workspaces,
         )
         learner.robots = robots
         if metadata["spec_hash"] != learner.system.spec_hash:

@@ -219,8 +219,6 @@ class Stack(BaseModel):
         common |= {"pacing": self.pacing, "run": str(run), "use_sim_time": use_sim_time}
         if self.robots:
             common["robots"] = " ".join(self.robots)
-        if self.nodes[node].executable == "learner_node" and self.profiles:
-            common["profiles"] = ",".join(self.profiles)
         return {**common, **own}
 
 
@@ -246,8 +244,11 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Stack:
     if not isinstance(train, dict):
         raise UserError(f"{path}: 'train' must be a group of settings, not {train!r}")
     try:
-        settings = train_config.resolve(train)
-        return Stack.model_validate({**content, "train": settings})
+        stack = Stack.model_validate({**content, "train": train_config.resolve(train)})
+        if stack.profiles and "workspace" not in train:  # what holds for the robots holds for all
+            settings = train_config.resolve({**train, "workspace": ",".join(stack.profiles)})
+            stack = stack.model_copy(update={"train": settings})
+        return stack
     except UserError as error:
         raise UserError(f"{path}: train: {error}") from None
     except ValidationError as error:

@@ -105,6 +105,7 @@ def train(
         config.plan,
         randomise=config.randomise,
         progress=learner.progress,
+        workspaces=config.workspaces,
     )
     model = system.model(config.nominal_parameters, method=config.jacobian)
     policy = Policy.load(learner.policy, system)

@@ -4,10 +4,13 @@ The in-process run and the bridge node call this one object. It imports no torch
 the system's model only.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from deepilc.guard import Guard, GuardLimits
 from deepilc.plan import Plan, Progress
+from deepilc.safety import Envelope
 from deepilc.transition import Mode, Observation, Source, Transition
 from sims import registry
 from sims.system import System
@@ -26,6 +29,7 @@ class SimulatedWorld:
         randomise: Fraction by which each training episode draws every physical parameter anew;
             evaluation episodes keep the given parameters.
         progress: Where to continue.
+        workspaces: Where a robot's episodes may go: outside of any they have terminated.
     """
 
     def __init__(
@@ -37,12 +41,14 @@ class SimulatedWorld:
         limits: GuardLimits | None = None,
         randomise: float = 0.0,
         progress: Progress | None = None,
+        workspaces: Sequence[Envelope] = (),
     ) -> None:
         self.system = registry.get(system) if isinstance(system, str) else system
         self.parameters = parameters
         self.plan = plan
         self.guard = Guard(self.system, limits)
         self.randomise = randomise
+        self.workspaces = workspaces
         self.progress = progress or Progress()
         self.interventions = 0
         self._task = self.system.parameters(parameters)
@@ -115,7 +121,9 @@ class SimulatedWorld:
         )
         next_state = self._simulation.step(verdict.action[None])[0]
         outcome = state, verdict.action, next_state, self._task
-        terminated = bool(self.system.terminated(*outcome))
+        terminated = bool(self.system.terminated(*outcome)) or any(
+            workspace.outside(next_state[None])[0] for workspace in self.workspaces
+        )
         truncated = not terminated and progress.step + 1 >= self.system.horizon
         transition = Transition(
             number=progress.number,

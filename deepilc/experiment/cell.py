@@ -27,6 +27,7 @@ NEUTRAL: Mapping[str, Any] = MappingProxyType(
         "demonstrations": None,
         "demonstration_share": 0.5,
         "learning_starts": 256,
+        "workspace": None,
     }
 )
 """Settings that came after the first experiments, each with the value at which a run is what it was
@@ -117,6 +118,9 @@ class Cell:
             if settings[key] is not None and Path(settings[key]).is_absolute():
                 settings[key] = Path(settings[key]).name
         settings["nominal"] = Path(config.nominal_parameters).name
+        if settings["workspace"] is not None:
+            names = settings["workspace"].split(",")
+            settings["workspace"] = ",".join(Path(name).name for name in names)
         if self.trainer != "deepilc":
             kept = ["system", "parameters", "seed", "transitions", "warmup_transitions"]
             kept += ["evaluation_interval", "evaluation_episodes"]
@@ -141,6 +145,10 @@ class Cell:
         if self.trainer == "deepilc" and 0 < config.warmup_transitions < system.horizon:
             content["random phase"] = "ends within the episode"  # it used to end with it
         content["world"] = system.model_hash(config.parameters)
+        if config.workspaces:
+            content["workspace"] = [
+                [where.low.tolist(), where.high.tolist(), where.tilt] for where in config.workspaces
+            ]
         model = config.model
         learned = self.trainer == "deepilc" and (
             model.residual or model.synthetic_share or model.gate

@@ -7,7 +7,6 @@ fitted and the rollouts are renewed depends on numbers of transitions only, neve
 run can be repeated and resumed exactly.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,6 @@ from deepilc.models.expansion import expand
 from deepilc.models.recent import Recent
 from deepilc.models.residual import Fit, Residual
 from deepilc.replay import Batch, Replay
-from deepilc.safety import Envelope
 from sims.model import Model
 
 if TYPE_CHECKING:
@@ -48,18 +46,11 @@ class Imagination:
         config: Settings of the run.
         system: The system.
         replay: Rows of the run.
-        workspaces: See `expand`.
     """
 
-    def __init__(
-        self,
-        config: "TrainConfig",
-        system: "System",
-        replay: Replay,
-        workspaces: Sequence[Envelope] = (),
-    ) -> None:
+    def __init__(self, config: "TrainConfig", system: "System", replay: Replay) -> None:
         settings, n = config.model, system.state.size
-        self._workspaces = workspaces
+        self._workspaces = config.workspaces
         self._run, self._settings, self._system, self._replay = config, settings, system, replay
         self._nominal: Model | None = None
         self._residual = Residual(

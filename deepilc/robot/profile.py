@@ -26,7 +26,9 @@ __all__ = [
     "Source",
     "Stamp",
     "Takeover",
+    "absolute",
     "find",
+    "listed",
     "load",
     "names",
     "schema",
@@ -292,6 +294,21 @@ def find(name: str | Path) -> Path:
     if path is own:
         raise UserError(f"there is no profile {path}; shipped ones: {', '.join(names())}")
     raise UserError(f"no profile is named {str(name)!r}{suggestion(str(name), names())}")
+
+
+def absolute(name: str) -> str:
+    """The same profile as named from any folder: a file by its full path.
+
+    Raises:
+        UserError: There is none.
+    """
+    path = find(name)
+    return name if path.parent == paths.PROFILES.resolve() and path.stem == name else str(path)
+
+
+def listed(names: str | None) -> list[str]:
+    """Names in a list with commas."""
+    return [name.strip() for name in (names or "").split(",") if name.strip()]
 
 
 def load(name: str | Path) -> Profile:

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from deepilc import config as configuration
 from deepilc.plan import Plan
-from deepilc.transition import Source
+from deepilc.transition import Source, Transition
 from deepilc.world import SimulatedWorld
 
 
@@ -40,3 +41,28 @@ def test_an_observation_is_the_same_until_it_is_answered(world: SimulatedWorld) 
     world.apply(world.system.safe_action)
     following = world.observe()
     assert following is not None and (following.number, following.step) == (1, 1)
+
+
+def test_an_episode_has_terminated_where_it_leaves_the_workspace_of_a_profile() -> None:
+    config = configuration.resolve({"system": "rexquadrotor", "workspace": "quadrotor_rehearsal"})
+    (workspace,) = config.workspaces
+    plan = Plan(seed=0, train_transitions=100)
+    fenced = SimulatedWorld("rexquadrotor", "real", plan, workspaces=config.workspaces)
+    free = SimulatedWorld("rexquadrotor", "real", plan)
+    high = np.full(4, 18.0, np.float32)  # it rises
+
+    def flown(world: SimulatedWorld) -> list[Transition]:
+        rows = []
+        while not rows or not rows[-1].ends_episode:
+            world.observe()
+            rows.append(world.apply(high))
+        return rows
+
+    rows, on = flown(fenced), flown(free)
+    outside = workspace.outside(np.stack([row.next_state for row in rows]))
+    assert rows[-1].terminated and not rows[-1].truncated
+    assert outside[-1] and not outside[:-1].any()
+    assert len(on) > len(rows)
+    np.testing.assert_array_equal(on[len(rows) - 1].next_state, rows[-1].next_state)
+    assert not on[len(rows) - 1].terminated
+    assert fenced.progress.episode == 1

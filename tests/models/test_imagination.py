@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
-from deepilc import checkpoint
+from deepilc import checkpoint, paths
 from deepilc import config as configuration
 from deepilc.agent import SAC
 from deepilc.bags import offline
@@ -22,11 +23,9 @@ from deepilc.models.imagination import Imagination
 from deepilc.models.residual import Fit
 from deepilc.replay import Replay
 from deepilc.run import RunFolder
-from deepilc.safety import Envelope
 from deepilc.train import Status, train
 from deepilc.transition import Mode
 from deepilc.world import SimulatedWorld
-from sims import registry
 
 SMALL: dict[str, Any] = {
     "system": "cartpole",
@@ -238,15 +237,16 @@ def test_half_of_a_batch_comes_from_rollouts_once_there_are_some() -> None:
 
 
 def test_rollouts_of_a_learner_end_at_the_edge_of_its_workspaces(tmp_path: Path) -> None:
-    config = small(model={**EVERYTHING, "residual": False, "gate": 0.0, "rollout_steps": 5})
-    system = registry.get(config.system)
-    nowhere = Envelope(system, {system.state.names[0]: (2.0, 2.1)})
-    rows = recorded(config, 50)
-    free, fenced = Learner(config, "run"), Learner(config, "run", workspaces=[nowhere])
-    fenced.save(tmp_path / "fenced.safetensors")
-    resumed = Learner.resume(tmp_path / "fenced.safetensors", workspaces=[nowhere])
-    gamma = config.agent.discount
-    for learner, longest in ((free, gamma**5), (fenced, gamma**2), (resumed, gamma**2)):
+    content = yaml.safe_load((paths.PROFILES / "quadrotor_odometry.yaml").read_text())
+    content["bounds"] = {"z": [50.0, 51.0]}  # no row is in there
+    file = tmp_path / "narrow.yaml"
+    file.write_text(yaml.safe_dump(content))
+    model = {**EVERYTHING, "residual": False, "gate": 0.0, "rollout_steps": 5}
+    free = small(system="rexquadrotor", model=model)
+    fenced = small(system="rexquadrotor", model=model, workspace=f"quadrotor_odometry,{file}")
+    rows, gamma = recorded(free, 50), free.agent.discount
+    for config, longest in ((free, gamma**5), (fenced, gamma**2)):
+        learner = Learner(config, "run")
         for joined in rows:
             learner.add(joined)
         assert learner._imagination is not None
@@ -254,7 +254,7 @@ def test_rollouts_of_a_learner_end_at_the_edge_of_its_workspaces(tmp_path: Path)
         assert batch.discount is not None
         assert batch.discount.min().item() == pytest.approx(longest)
         beyond = batch.discount < gamma - 1e-6
-        assert beyond.any() and batch.terminated[beyond].all() == (learner is not free)
+        assert beyond.any() and batch.terminated[beyond].all() == (config is fenced)
 
 
 def test_a_residual_that_predicts_too_little_is_not_used() -> None:

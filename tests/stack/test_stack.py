@@ -213,14 +213,20 @@ def test_on_hardware_nothing_starts_or_ends_by_itself(name: str, tmp_path: Path)
     assert loaded.train.warmup_transitions == 0  # no random actions
 
 
-def test_the_learner_is_told_the_profiles_of_the_robots_that_fly(tmp_path: Path) -> None:
-    overrides = ["nodes.bridge.parameters.profile=mine.yaml"]
+def test_the_robots_profiles_are_the_runs_workspace(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_bytes((paths.PROFILES / "quadrotor_odometry.yaml").read_bytes())
+    overrides = [f"nodes.bridge.parameters.profile={mine}"]
     loaded = stack.load("quadrotor_rehearsal", overrides)
-    assert loaded.node_parameters("learner", tmp_path)["profiles"] == "mine.yaml"
-    assert "profiles" not in loaded.node_parameters("jacobian_server", tmp_path)
-    shared = stack.load("two_quadrotors_rehearsal").node_parameters("learner", tmp_path)
-    assert shared["profiles"] == "quadrotor_rehearsal"
-    assert "profiles" not in stack.load("quadrotor_sim").node_parameters("learner", tmp_path)
+    assert loaded.node_parameters("learner", tmp_path)["workspace"] == str(mine)
+    (tmp_path / "copy.yaml").write_text(stack.dump(loaded))
+    assert stack.load(tmp_path / "copy.yaml") == loaded
+    assert stack.load("two_quadrotors_rehearsal").train.workspace == "quadrotor_rehearsal"
+    assert stack.load("quadrotor_sim").train.workspace is None
+    other = stack.load("quadrotor_rehearsal", ["train.workspace=quadrotor_odometry"])
+    assert other.train.workspace == "quadrotor_odometry"
+    with pytest.raises(UserError, match=r"no profile is named 'quadrotor_rehersal'; did you mean"):
+        stack.load("quadrotor_hardware", ["nodes.bridge.parameters.profile=quadrotor_rehersal"])
 
 
 def test_a_node_that_knows_nothing_of_runs_gets_its_own_parameters_only(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ class BridgeNode(BridgeBase):
             config.plan,
             limits=self._limits,
             randomise=config.randomise,
+            workspaces=config.workspaces,
         )
         shared = {"wait_for_learner": values["wait_for_learner"]}
         if self._pacing == LOCKSTEP:

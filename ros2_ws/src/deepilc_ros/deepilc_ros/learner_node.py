@@ -16,10 +16,7 @@ from std_srvs.srv import Trigger
 from deepilc.bringup import STOP_GRACE
 from deepilc.errors import UserError
 from deepilc.learner import Learner
-from deepilc.robot import fit
-from deepilc.robot import profile as profiles
 from deepilc.run import RunFolder
-from deepilc.safety import Envelope
 from deepilc_msgs.msg import BridgeStatus, LearnerStatus, Linearization, Pace, Policy, Transition
 from deepilc_msgs.srv import GetTransitions, Linearize
 from deepilc_ros import conversions, parameters, process, robots
@@ -32,7 +29,6 @@ from deepilc_ros.robots import ROBOTS
 from deepilc_ros.run_name import RUN, run_name
 from deepilc_ros.status_file import write_status
 from deepilc_ros.timers import steady_timer
-from sims import registry
 
 SETTINGS = (
     RUN,
@@ -44,13 +40,6 @@ SETTINGS = (
         "What a new run starts from: a run folder, a checkpoint, or a policy (ONNX, a "
         "Stable-Baselines3 .zip, an rsl_rl .pt), which is imitated unless it is ours; random: "
         "random networks; empty: the same, but refused with `stay`, which is for robots.",
-    ),
-    Setting(
-        "profiles",
-        "",
-        "Profiles of the robots, separated by commas: rollouts in the model end beyond the edge of "
-        "any of their workspaces, as the robots' episodes do. Stacks fill it in, from `profile` of "
-        "their bridges. Empty: only the system's own ends.",
     ),
     Setting(
         "jacobian_timeout",
@@ -102,18 +91,8 @@ class LearnerNode(Node):
         initial = _initial(values["initial"], path, robot=self._stays)
         self._robots = robots.names(values["robots"])
         learner, folder = open_learner(
-            config,
-            path,
-            initial,
-            lockstep=lockstep,
-            robots=self._robots,
-            workspaces=_workspaces(values["profiles"], config.system),
+            config, path, initial, lockstep=lockstep, robots=self._robots
         )
-        if self._stays and config.model.synthetic_share and not values["profiles"]:
-            self.get_logger().warning(
-                "the parameter profiles is empty: rollouts in the model know no workspace and go "
-                "on beyond its edge; name the robots' profiles, or set model.synthetic_share to 0"
-            )
         self.run = run_name(values["run"])
         self._system = learner.system
         self._model_hash = self._system.model_hash(config.nominal_parameters, config.jacobian)
@@ -418,16 +397,6 @@ def _initial(given: str, run: Path, *, robot: bool) -> Path | None:
             "random if that is what you want"
         )
     return Path(given).expanduser() if given not in ("", "random") else None
-
-
-def _workspaces(names: str, system: str) -> list[Envelope]:
-    """Where the robots may be, by their profiles.
-
-    Raises:
-        UserError: There is no such profile, or it is for another system.
-    """
-    listed = (profiles.load(name.strip()) for name in names.split(",") if name.strip())
-    return [fit.envelope(profile, registry.get(system)) for profile in listed]
 
 
 def _begun(run: Path) -> bool:

@@ -15,7 +15,6 @@ from deepilc.errors import UserError
 from deepilc.intake import Joined
 from deepilc.learner import Learner, block_ends
 from deepilc.run import RunFolder
-from deepilc.safety import Envelope
 from deepilc.train import Keeper
 from deepilc.transition import Transition
 from deepilc_ros.drive import Credit
@@ -65,7 +64,6 @@ def open_learner(
     *,
     lockstep: bool,
     robots: Sequence[str] = ("",),
-    workspaces: Sequence[Envelope] = (),
 ) -> tuple[Learner, Folder]:
     """The learner of a run folder: where its checkpoint left off, or a new one.
 
@@ -76,7 +74,6 @@ def open_learner(
             `Learner.start_from`).
         lockstep: See `Learner`.
         robots: See `Learner`.
-        workspaces: See `Learner`.
 
     Raises:
         UserError: The folder is something else, or holds a run with other settings.
@@ -87,16 +84,14 @@ def open_learner(
     if not folder.has_checkpoint:
         config = starting_from(config, initial)
         folder.write_config(config.model_dump(mode="json"))
-        learner = Learner(
-            config, folder.name, lockstep=lockstep, robots=robots, workspaces=workspaces
-        )
+        learner = Learner(config, folder.name, lockstep=lockstep, robots=robots)
         if initial is not None:
             started = learner.start_from(initial)
             started.write(folder.path)
             print(*started.lines, sep="\n", flush=True)  # to the node's log
         folder.rewind({}, 0)
         return learner, folder
-    learner = Learner.resume(folder.checkpoint, lockstep=lockstep, workspaces=workspaces)
+    learner = Learner.resume(folder.checkpoint, lockstep=lockstep)
     if config.agent.burn_in is None:  # what it began with counts
         agent = {"burn_in": learner.config.agent.burn_in}
         config = config.model_copy(update={"agent": config.agent.model_copy(update=agent)})
