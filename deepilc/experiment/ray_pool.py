@@ -6,6 +6,7 @@ back its curve, and its best networks for those that start from it.
 
 import logging
 import os
+import socket
 import tempfile
 from pathlib import Path
 from typing import IO, Any
@@ -16,6 +17,10 @@ from deepilc.experiment.store import Store
 from deepilc.run import write_atomic
 
 __all__ = ["RayPool"]
+
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds; Ray itself asks a cluster that is not there for ever."""
 
 
 def _work(fields: dict[str, Any], initial: bytes | None) -> tuple[str, str, bytes | None]:
@@ -84,6 +89,7 @@ class RayPool:
             raise UserError("--ray needs Ray: pip install '.[ray]' in the checkout") from None
         self._ray, self._store = ray, store
         self._tasks: list[_Task] = []
+        _reach(address)
         try:
             ray.init(
                 address=address,
@@ -117,3 +123,21 @@ class RayPool:
     def __exit__(self, *_: object) -> None:
         """Leave the cluster."""
         self._ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Looks whether anybody listens at HOST:PORT; other addresses are Ray's to judge.
+
+    Raises:
+        UserError: Nobody does.
+    """
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(
+            f"no Ray cluster at {address!r}: {error}; give HOST:PORT as `ray start --head` prints "
+            "it, auto, or local"
+        ) from None

@@ -38,6 +38,13 @@ NAMES = CURVES, PRETRAINING, ENDS, CROSSINGS, PROFILE = (
 COLUMNS = 3
 GREY = "#555555"
 DASHES = ("-", "--", ":")
+USUAL = (
+    ("VG-SAC", "VG pre / VG fine", "VG pre"),
+    ("SAC", "RL pre / RL fine", "RL pre"),
+    ("SB3 SAC", "VG pre / RL fine"),
+    ("published preset", "RL pre / VG fine"),
+)
+"""Variants that have the same colour in every figure: those of a row, the row's number."""
 
 
 def joined(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray]:
@@ -137,19 +144,21 @@ def ends(experiment: Experiment, baseline: Sequence[str], folder: Path) -> list[
 def crossings(experiment: Experiment, levels: Sequence[Level], folder: Path) -> list[str]:
     """Draw transitions to each level, one panel each; returns Markdown."""
     variants = experiment.variants
+    looks = _looks(variants)
     height = 0.9 + 0.36 * len(variants)
     figure, axes = _grid(len(levels), height, "Training transitions to a return", sharey=True)
     for panel, level in zip(axes, levels, strict=False):
         right = 1.0  # the longest run: as far as one could have got there
         for row, variant in enumerate(variants):
             if runs := experiment.tests(level.world, variant):
-                _one_crossing(panel, row, runs, level.value, _look(row)[0])
+                _one_crossing(panel, row, runs, level.value, looks[variant][0])
                 right = max(right, *(float(run.transitions[-1]) for run in runs))
-        name = f"{level.system}, {level.parameters}: {level.value:.0f}"
+        name = f"{level.system}, {level.parameters}: {_rounded(level.value)}"
         panel.set_title(name, loc="left", fontsize=10.5)
         panel.set_yticks(range(len(variants)), variants)
         panel.set_ylim(len(variants) - 0.4, -0.6)
         _finish(panel)
+        panel.set_xlabel("training transitions", fontsize=9.5)
         panel.set_xlim(-0.04 * right, 1.08 * right)
         panel.grid(axis="y", visible=False)
         panel.tick_params(axis="y", length=0)
@@ -173,11 +182,12 @@ def performance_profile(strata: Strata, folder: Path) -> list[str]:
     """Draw the share of runs above each score, one panel per parameter set; returns Markdown."""
     figure, axes = _grid(len(strata), 3.4, "Performance profile", least=7.0)
     shown: dict[str, Any] = {}
+    looks = _looks(list(dict.fromkeys(name for variants in strata.values() for name in variants)))
     for panel, (parameters, variants) in zip(axes, strata.items(), strict=False):
         every = np.concatenate([stratum for each in variants.values() for stratum in each])
         tau = np.linspace(min(0.0, every.min()), max(1.0, every.max()) * 1.02, 201)
         for variant, each in variants.items():
-            colour, dash = _look(len(shown) if variant not in shown else list(shown).index(variant))
+            colour, dash = looks[variant]
             share, low, high = statistics.profile(each, tau)
             (line,) = panel.plot(tau, share, dash, color=colour, linewidth=2)
             shown.setdefault(variant, line)
@@ -206,10 +216,11 @@ def _curves(
     few = len(variants) <= len(plot.COLOURS)
     figure, axes = _grid(len(panels), 3.0 if few else 4.5, title, least=5.0 if few else 9.0)
     shown: dict[str, Any] = {}
+    looks = _looks(variants)
     for panel, (name, (runs, levels)) in zip(axes, panels.items(), strict=False):
-        for index, variant in enumerate(variants):
+        for variant in variants:
             if own := [run for run in runs if run.variant == variant]:
-                shown[variant] = _one_curve(panel, own, *_look(index), few=few)
+                shown[variant] = _one_curve(panel, own, *looks[variant], few=few)
         panel.set_title(name, loc="left", fontsize=10.5)
         _finish(panel)
         shown |= _level_lines(panel, levels)
@@ -262,7 +273,7 @@ def _one_crossing(axes: "Axes", row: int, runs: Sequence[Run], level: float, col
     middle = statistics.median(at.tolist(), censored.tolist())
     if math.isfinite(low):
         axes.plot([low, high], [row, row], "-", color=colour, linewidth=2, alpha=0.9)
-    y = np.full(len(at), float(row))
+    y = row + _apart(at)
     axes.plot(at[~censored], y[~censored], "o", color=colour, alpha=0.45, markersize=5)
     axes.plot(at[censored], y[censored], ">", color=colour, markerfacecolor="white", markersize=6)
     if middle is not None:
@@ -290,7 +301,7 @@ def _level_lines(axes: "Axes", levels: Sequence[Level]) -> dict[str, Any]:
         at = max(level.value, free)
         free = at + 0.055 * (top - bottom)
         axes.annotate(
-            f"{level.value:.0f}",
+            _rounded(level.value),
             (1.0, at),
             xycoords=("axes fraction", "data"),
             xytext=(3, 0),
@@ -338,7 +349,29 @@ def _finish(axes: "Axes") -> None:
     plot.style(axes)
 
 
-def _look(index: int) -> tuple[str, str]:
-    """Colour and dashes: as many as need be."""
+def _looks(variants: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and dashes of each variant: the usual ones', then what is left, as many as need be."""
     colours = plot.COLOURS
-    return colours[index % len(colours)], DASHES[index // len(colours) % len(DASHES)]
+    looks = [(colour, dash) for dash in DASHES for colour in colours]
+    numbers: dict[str, int] = {}
+    for variant in variants:
+        usual = [i for i, names in enumerate(USUAL) if variant in names]
+        if usual and usual[0] not in numbers.values():
+            numbers[variant] = usual[0]
+    for variant in variants:
+        if variant not in numbers:
+            free = (i for i in range(len(variants) + len(USUAL)) if i not in numbers.values())
+            numbers[variant] = next(free)
+    return {variant: looks[number % len(looks)] for variant, number in numbers.items()}
+
+
+def _rounded(value: float) -> str:
+    """A return to three or more digits."""
+    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}".removesuffix(".0")
+
+
+def _apart(values: np.ndarray) -> np.ndarray:
+    """(N,) heights that keep marks at the same place from hiding each other, about 0."""
+    order = [int((values[:i] == value).sum()) for i, value in enumerate(values)]
+    among = [int((values == value).sum()) for value in values]
+    return np.array([0.11 * (k - (n - 1) / 2) for k, n in zip(order, among, strict=True)])

@@ -38,8 +38,8 @@ EXPLANATION = """\
   so with few seeds they are too narrow: with three they hold the true mean in about 74 %, with five
   in 83 % of cases (normal data), not in 95 %.
 - **Score**: return at the end, 0 for an untrained policy (first evaluation of the pilots), 1 for
-  the reference: the best evaluation of the pilots, unless `--reference` gives another. All variants
-  of a parameter set face the same systems.
+  the reference: the best evaluation of the pilots (of fine-tuning, where that has pilots), unless
+  `--reference` gives another. All variants of a parameter set face the same systems.
 - Nothing is picked: every test seed that was run is in every number."""
 ITERATIVE_LEARNING_CONTROL = """\
 - **ILC** learns one trajectory per start state and no policy. Its transitions are those per start
@@ -130,7 +130,8 @@ def write(
         own = [row for row in rows["returns"] if (row.system, row.parameters) == world]
         text += [f"### {world[0]}, `{world[1]}`", markdown.return_table(own)]
     if strata:
-        text += ["## Scores", *figures.performance_profile(strata, target)]
+        drawn = [] if figures.crowded(experiment) else figures.performance_profile(strata, target)
+        text += ["## Scores", *drawn]
         text += [markdown.score_table(rows["scores"])]
     ilc = tables.ILC in experiment.variants
     text += ["## How to read this", "\n".join([EXPLANATION, *[ITERATIVE_LEARNING_CONTROL] * ilc])]
@@ -166,6 +167,8 @@ def _made(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"{folder} is not a folder; give another --out") from None
+    except OSError as error:
+        raise UserError(f"cannot make {folder}: {error.strerror}; give another --out") from None
     return folder
 
 

@@ -364,9 +364,10 @@ def normalised(experiment: Experiment, references: Mapping[World, float]) -> Str
     """Final returns on a scale from 0 (untrained) to 1 (the reference).
 
     0 is the mean first return of the pilots, 1 the best mean return of any of their evaluations
-    or the given reference. Systems without such a scale are left out (also those where the pilots
-    gained nothing by their end), and so are variants that lack one of the other systems: all have
-    to face the same. So is ILC, whose returns are of another kind.
+    (where fine-tuning has pilots, of theirs) or the given reference. Systems without such a scale
+    are left out (also those where the pilots gained nothing by their end), and so are variants that
+    lack one of the other systems: all have to face the same. So is ILC, whose returns are of
+    another kind.
     """
     sets = dict.fromkeys(parameters for _, parameters in experiment.worlds)
     found = {each: _normalised(experiment, references, each) for each in sets}
@@ -379,7 +380,8 @@ def _normalised(
     scales: dict[World, tuple[float, float]] = {}
     for world in (world for world in experiment.worlds if world[1] == parameters):
         if pilots := experiment.pilots(world):
-            best = statistics.reference_return([run.curve for run in pilots])
+            lines = experiment.fine_tuning_pilots(world).values() or [pilots]
+            best = max(statistics.reference_return([run.curve for run in line]) for line in lines)
             low, high = _mean_end(pilots, 0), references.get(world, best)
             learned = _mean_end(pilots, -1) > low  # else chance alone makes the best differ
             if high > low and (learned or world in references):

@@ -1,6 +1,7 @@
 """The same cells as tasks of Ray."""
 
 import dataclasses
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,17 @@ def test_without_ray_the_user_is_told_what_to_install(
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"pip install '\.\[ray\]'"):
         RayPool(Store(tmp_path), "auto")
+
+
+def test_where_nobody_listens_there_is_no_cluster_and_nobody_waits(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))  # taken, but nobody listens
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(UserError, match=rf"no Ray cluster at '{address}': .*refused"):
+            RayPool(Store(tmp_path), address)
+    with pytest.raises(UserError, match="no Ray cluster at 'nowhere.invalid:6379'"):
+        RayPool(Store(tmp_path), "nowhere.invalid:6379")
 
 
 @pytest.mark.slow

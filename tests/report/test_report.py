@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from deepilc.cli.app import run
+from deepilc.report import figures
 from tests.report.files import pilots, rows, write
 
 # threshold 100 by the pilots; evaluations every 100 transitions
@@ -308,3 +309,17 @@ def test_the_better_line_of_fine_tuning_pilots_fixes_the_threshold(tmp_path) -> 
     assert "the best of the pilots' lines (RL pre / RL fine, VG pre / VG fine)" in text
     assert row(text, "VG pre / VG fine")[0] == "100 [100, 100]"
     assert row(text, "RL pre / RL fine")[:2] == ["> 200 [> 200, > 200]", "3 of 3"]
+    # and their best evaluation is the score one
+    assert row(text, "VG pre / VG fine", "## Scores")[3].startswith("1.00 [")
+    assert row(text, "RL pre / RL fine", "## Scores")[3].startswith("0.45 [")
+
+
+def test_a_line_has_one_colour_in_whatever_company() -> None:
+    ours = figures._looks(["VG-SAC", "SAC", "mine", "another"])
+    assert len(set(ours.values())) == 4
+    for names in (["SAC"], ["another", "SAC", "VG-SAC"], ["SB3 SAC", "published preset", "VG-SAC"]):
+        looks = figures._looks(names)
+        assert len(set(looks.values())) == len(names)
+        assert all(looks[name] == ours[name] for name in names if name in ("SAC", "VG-SAC"))
+    many = [f"line {i}" for i in range(20)]
+    assert len(set(figures._looks(many).values())) == 20
