@@ -21,6 +21,8 @@ __all__ = ["RayPool"]
 
 CONNECT_TIMEOUT = 5.0
 """Seconds; Ray itself asks a cluster that is not there for ever."""
+CANCEL_TIMEOUT = 10.0
+"""Seconds in which a cancelled task can remove its folder."""
 
 
 def _work(fields: dict[str, Any], initial: bytes | None) -> tuple[str, str, bytes | None]:
@@ -112,9 +114,14 @@ class RayPool:
         return task
 
     def stop(self) -> None:
-        """Cancels what runs; on a cluster it will begin again."""
-        for task in self._tasks:
-            self._ray.cancel(task.reference, force=True)
+        """Cancels what runs; on a cluster it will begin again. Nodes keep no files of it."""
+        references = [task.reference for task in self._tasks]
+        for reference in references:
+            self._ray.cancel(reference)
+        if references:
+            self._ray.wait(references, num_returns=len(references), timeout=CANCEL_TIMEOUT)
+        for reference in references:
+            self._ray.cancel(reference, force=True)
 
     def __enter__(self) -> "RayPool":
         """The cluster is connected."""

@@ -31,7 +31,7 @@ def test_where_nobody_listens_there_is_no_cluster_and_nobody_waits(tmp_path: Pat
         address = f"127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(UserError, match=rf"no Ray cluster at '{address}': .*refused"):
             RayPool(Store(tmp_path), address)
-    with pytest.raises(UserError, match="no Ray cluster at 'nowhere.invalid:6379'"):
+    with pytest.raises(UserError, match=r"no Ray cluster at 'nowhere\.invalid:6379'"):
         RayPool(Store(tmp_path), "nowhere.invalid:6379")
 
 
