@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from deepilc.cli.app import run
+from deepilc.report.curves import read
 from tests.experiment.small import SETTINGS
 
+RESULTS = Path(__file__).resolve().parents[2] / "results"
 CALL = [
     *("experiment", "scratch", "--systems", "rexquadrotor", "--variants", "VG-SAC"),
     *("--seeds", "1", "--budget", "300", "--interval", "100", "--episodes", "2"),
@@ -77,3 +79,21 @@ def test_a_small_cell_runs_and_its_report_is_built_from_its_files(
     text = (folder / "report.md").read_text()
     assert line(text, heading)[1] == "1 of 1"
     assert float(line(text, "## Returns")[-1]) == pytest.approx(returns[-1] - 1000.0, abs=0.06)
+
+
+def test_a_cell_of_the_kept_table_begins_as_it_is_written_there(tmp_path: Path) -> None:
+    """As far as processors agree: later returns follow from the last bits of earlier ones."""
+    call = ["experiment", "scratch", "--systems", "cartpole", "--variants", "VG-SAC;SAC"]
+    assert run([*call, "--seeds", "1", "--budget", "1", "--out", str(tmp_path)]) == 0
+    made = read(tmp_path / "scratch").runs
+    kept = {
+        (each.variant, each.seed): each
+        for each in read(RESULTS / "scratch").runs
+        if each.system == "cartpole"
+    }
+    names = [(again.variant, again.seed) for again in made]
+    assert sorted(names) == [("SAC", 0), ("SAC", 1000), ("SAC", 1001), ("VG-SAC", 0)]
+    for again in made:
+        before = kept[again.variant, again.seed]
+        assert again.returns[0] == pytest.approx(before.returns[0], rel=1e-3)
+        assert again.evaluation_transitions[0] == before.evaluation_transitions[0]
