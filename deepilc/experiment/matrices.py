@@ -43,7 +43,7 @@ class Budget:
     patience: int = 4
 
 
-_CONTACT = Budget(6_000, 1_000, 5, 3, 4_000, 1_000, 15_000, 3_000, patience=5)
+_CONTACT = Budget(10_000, 1_000, 5, 3, 4_000, 1_000, 15_000, 3_000, patience=5)
 BUDGETS: Mapping[str, Budget] = MappingProxyType(
     {
         "cartpole": Budget(),
