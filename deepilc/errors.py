@@ -1,5 +1,6 @@
 """Mistakes of the user, and how a command reports them: one line, exit code 2, no traceback."""
 
+import os
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -10,6 +11,7 @@ __all__ = [
     "EXIT_INTERRUPTED",
     "EXIT_USER_ERROR",
     "UserError",
+    "nobody_reads",
     "report",
     "suggestion",
 ]
@@ -39,3 +41,12 @@ def report(error: BaseException) -> int:
     """
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
     return EXIT_USER_ERROR
+
+
+def nobody_reads() -> None:
+    """Drops what is printed from now on, and what is left to be printed.
+
+    Call it when printing has failed since the reader is gone: a closed terminal, `| head`. Else the
+    last flush fails too, and Python ends with code 120 whatever the exit code was.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

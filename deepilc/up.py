@@ -29,7 +29,13 @@ from deepilc.bringup import (
     reopen,
     write_parameters,
 )
-from deepilc.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, suggestion
+from deepilc.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_USER_ERROR,
+    UserError,
+    nobody_reads,
+    suggestion,
+)
 from deepilc.run import RunFolder
 from deepilc.stack import Stack
 
@@ -288,8 +294,10 @@ class Runner:
             self._report(f"{name}: {line}")
 
     def _report(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # the terminal may be closed
+        try:
             self._told(line)
+        except OSError:  # the terminal is closed
+            nobody_reads()
 
     def _last_line(self, name: str) -> str:
         lines = self.log(name).read_text(errors="replace").split("\n")

@@ -3,7 +3,6 @@
 Nothing heavy is imported here or at the top of the command files: `deepilc --help` must be quick.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -22,7 +21,7 @@ from deepilc.cli import (
     stacking,
     training,
 )
-from deepilc.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, report
+from deepilc.errors import EXIT_INTERRUPTED, EXIT_USER_ERROR, UserError, nobody_reads, report
 
 HELP = """
 Learn a policy on a real system with the Jacobians of an approximate model (Deep-ILC, VG-SAC).
@@ -111,7 +110,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except PermissionError as error:
         return report(UserError(f"no permission for {error.filename}; choose another place"))
     except BrokenPipeError:  # `deepilc ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        nobody_reads()
         return 0
 
 
