@@ -213,7 +213,6 @@ class TrainConfig(BaseModel):
         system.parameters(self.parameters)
         system.parameters(self.nominal_parameters)
         system.jacobian_method(self.jacobian)
-        _ = self.workspaces
         if "evaluation_interval" not in self.model_fields_set:  # an interval holds an episode
             longer = max(self.evaluation_interval, system.horizon)
             object.__setattr__(self, "evaluation_interval", longer)
@@ -263,7 +262,11 @@ class TrainConfig(BaseModel):
 
     @property
     def workspaces(self) -> tuple[Envelope, ...]:
-        """Where episodes may go by the profiles of `workspace`; they end outside of any."""
+        """Where episodes may go by the profiles of `workspace`; they end outside of any.
+
+        Raises:
+            UserError: A profile is not there any more, or is for another system.
+        """
         system = registry.get(self.system)
         return tuple(
             fit.envelope(profiles.load(name), system) for name in profiles.listed(self.workspace)
@@ -312,7 +315,9 @@ def load(
             raise UserError(f"--set {override!r}: cannot read the value {text!r}") from None
         _put(values, key.strip(), value)
     values.update({key: value for key, value in settings.items() if value is not None})
-    return resolve(values)
+    config = resolve(values)
+    _ = config.workspaces  # a mistake is said before anything is made
+    return config
 
 
 def pretraining(preset_name: str | None = None) -> dict[str, Any]:

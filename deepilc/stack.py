@@ -248,6 +248,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Stack:
         if stack.profiles and "workspace" not in train:  # what holds for the robots holds for all
             settings = train_config.resolve({**train, "workspace": ",".join(stack.profiles)})
             stack = stack.model_copy(update={"train": settings})
+        _ = stack.train.workspaces  # a mistake is said before anything starts
         return stack
     except UserError as error:
         raise UserError(f"{path}: train: {error}") from None

@@ -300,8 +300,10 @@ def absolute(name: str) -> str:
     """The same profile as named from any folder: a file by its full path.
 
     Raises:
-        UserError: There is none.
+        UserError: There is none; a full path is not looked up.
     """
+    if Path(name).is_absolute():
+        return name
     path = find(name)
     return name if path.parent == paths.PROFILES.resolve() and path.stem == name else str(path)
 

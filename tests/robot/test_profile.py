@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from deepilc import config as configuration
 from deepilc import paths
 from deepilc.errors import UserError
 from deepilc.robot import fit
@@ -106,6 +107,17 @@ def test_the_workspace_is_the_profiles_and_belongs_to_its_system() -> None:
         assert workspace.outside(state).tolist() == [True, False]
     with pytest.raises(UserError, match="rehearsal is for rexquadrotor, the run's system is cart"):
         fit.envelope(profile, registry.get("cartpole+delay1"))
+
+
+def test_a_run_can_be_read_when_the_profile_of_its_workspace_is_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone.yaml"
+    config = configuration.of_a_run({"system": "rexquadrotor", "workspace": str(gone)})
+    assert config.workspace == str(gone)
+    with pytest.raises(UserError, match=r"there is no profile .*gone\.yaml"):
+        _ = config.workspaces
+    for mistake in (str(gone), "gone", "cartpole_joint_states"):
+        with pytest.raises(UserError, match=r"profile"):
+            configuration.load(workspace=mistake, system="rexquadrotor")
 
 
 def test_other_mistakes_are_named(tmp_path: Path) -> None:
