@@ -50,7 +50,7 @@ def reopen(path: str | Path) -> tuple[Stack, RunFolder]:
     file = folder.path / "stack.yaml"
     if not file.is_file():
         raise UserError(f"{folder.path} was not made by a stack (no stack.yaml in it)")
-    return stack_files.load(file), folder
+    return stack_files.load(file, complete=True), folder
 
 
 def prefixes(env: Mapping[str, str]) -> list[Path]:

@@ -49,4 +49,5 @@ def nobody_reads() -> None:
     Call it when printing has failed since the reader is gone: a closed terminal, `| head`. Else the
     last flush fails too, and Python ends with code 120 whatever the exit code was.
     """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -4,15 +4,19 @@ Nothing here remembers anything. The next episode follows from `Progress` alone,
 and noise from (seed, episode), so a run that was killed anywhere continues as if it had not been.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from deepilc.errors import UserError
 from deepilc.transition import Mode, Transition
 from sims.system import System
 
 EVALUATION_SEED = 1_000_003
 """Start states of evaluation follow from this seed unless another one is given."""
+START_TRIES = 1_000
+"""Start states that are drawn until one is allowed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +120,40 @@ class Plan:
         return Mode.WARMUP if progress.train_transitions < self.warmup_transitions else Mode.TRAIN
 
     def start_state(
-        self, system: System, parameters: str, progress: Progress, mode: Mode
+        self,
+        system: System,
+        parameters: str,
+        progress: Progress,
+        mode: Mode,
+        allowed: Callable[[np.ndarray], bool] = lambda state: True,
     ) -> np.ndarray:
         """Start state (n,) of the episode that begins at `progress`.
 
         Evaluation episode k of every evaluation starts from the same state, so returns are paired.
+
+        Args:
+            system: Draws states.
+            parameters: Of the world.
+            progress: Which episode it is.
+            mode: Of the episode.
+            allowed: Whether an episode may begin in a state; if not, the next one is drawn.
+
+        Raises:
+            UserError: It may begin in none of many.
         """
+        number = [self.seed, progress.episode]
         if mode is Mode.EVAL:
             index = progress.evaluation_episodes % self.evaluation_episodes
-            return evaluation_start(system, parameters, self.evaluation_seed, index)
-        return system.reset(np.random.default_rng([self.seed, progress.episode]), parameters)
+            number = [self.evaluation_seed, index]
+        rng = np.random.default_rng(number)
+        for _ in range(START_TRIES):
+            state = system.reset(rng, parameters)
+            if allowed(state):
+                return state
+        raise UserError(
+            f"none of {START_TRIES} start states of {system.name} lies within the workspace; give "
+            "it wider bounds, or leave `workspace` out"
+        )
 
 
 def evaluation_start(system: System, parameters: str, seed: int, index: int) -> np.ndarray:

@@ -166,9 +166,9 @@ class Stack(BaseModel):
     @property
     def profiles(self) -> list[str]:
         """Profiles of the robots, each once."""
-        specs = [spec for spec in self.nodes.values() if spec.run_settings]
-        named = [spec.parameters.get("profile") for spec in specs]
-        return [str(name) for name in dict.fromkeys(named) if name]
+        bridges = [spec for spec in self.nodes.values() if spec.executable == "robot_bridge"]
+        named = [spec.parameters.get("profile") for spec in bridges]
+        return list(dict.fromkeys(name for name in named if name and isinstance(name, str)))
 
     def survives_mistake(self, node: str, seconds: float) -> bool:
         """Whether the others go on when a node ends because of a user's mistake (exit code 2).
@@ -222,12 +222,15 @@ class Stack(BaseModel):
         return {**common, **own}
 
 
-def load(name: str | Path, overrides: Sequence[str] = ()) -> Stack:
+def load(name: str | Path, overrides: Sequence[str] = (), *, complete: bool = False) -> Stack:
     """Read and check a stack file.
+
+    The robots' profiles become the run's `workspace` where that is not set.
 
     Args:
         name: A name out of `deepilc.paths.stack_names()`, or a path.
         overrides: "key=value" with a dotted key, as "train.seed=3"; values are read as YAML.
+        complete: It is what `dump` wrote: what it does not say was not set.
 
     Returns:
         The stack.
@@ -236,7 +239,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Stack:
         UserError: What is wrong, with the value, what is allowed, and the file.
     """
     path = stack_file(name)
-    content = _read(path)
+    content = train_config.merged(_read(path), {})  # YAML's aliases share what they name
     for override in overrides:
         _override(content, override)
     content.setdefault("name", path.stem)
@@ -245,7 +248,7 @@ def load(name: str | Path, overrides: Sequence[str] = ()) -> Stack:
         raise UserError(f"{path}: 'train' must be a group of settings, not {train!r}")
     try:
         stack = Stack.model_validate({**content, "train": train_config.resolve(train)})
-        if stack.profiles and "workspace" not in train:  # what holds for the robots holds for all
+        if stack.profiles and "workspace" not in train and not complete:
             settings = train_config.resolve({**train, "workspace": ",".join(stack.profiles)})
             stack = stack.model_copy(update={"train": settings})
         _ = stack.train.workspaces  # a mistake is said before anything starts

@@ -6,6 +6,7 @@ save and leave a robot safe; until the last one has ended they hold the run fold
 """
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -296,8 +297,9 @@ class Runner:
     def _report(self, line: str) -> None:
         try:
             self._told(line)
-        except OSError:  # the terminal is closed
-            nobody_reads()
+        except OSError as error:
+            if error.errno in (errno.EIO, errno.EPIPE):  # the terminal is closed
+                nobody_reads()
 
     def _last_line(self, name: str) -> str:
         lines = self.log(name).read_text(errors="replace").split("\n")

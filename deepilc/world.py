@@ -121,9 +121,7 @@ class SimulatedWorld:
         )
         next_state = self._simulation.step(verdict.action[None])[0]
         outcome = state, verdict.action, next_state, self._task
-        terminated = bool(self.system.terminated(*outcome)) or any(
-            workspace.outside(next_state[None])[0] for workspace in self.workspaces
-        )
+        terminated = bool(self.system.terminated(*outcome)) or self._left(next_state)
         truncated = not terminated and progress.step + 1 >= self.system.horizon
         transition = Transition(
             number=progress.number,
@@ -161,13 +159,19 @@ class SimulatedWorld:
         self.progress = progress
         self._begun = None
 
+    def _left(self, state: np.ndarray) -> bool:
+        """Whether a state (n,) is outside of a workspace."""
+        return any(bool(where.outside(state[None])[0]) for where in self.workspaces)
+
     def _begin(self, progress: Progress, mode: Mode) -> None:
         """Starts the episode, or takes up the one that was under way."""
         self._previous_action = progress.action
         if progress.step > 0 and progress.state is not None:
             self._state = np.asarray(progress.state, np.float32)
         else:
-            self._state = self.plan.start_state(self.system, self.parameters, progress, mode)
+            self._state = self.plan.start_state(
+                self.system, self.parameters, progress, mode, lambda state: not self._left(state)
+            )
         drawn = None
         if self.randomise > 0.0:
             drawn = self._task

@@ -145,7 +145,7 @@ class Cell:
         if self.trainer == "deepilc" and 0 < config.warmup_transitions < system.horizon:
             content["random phase"] = "ends within the episode"  # it used to end with it
         content["world"] = system.model_hash(config.parameters)
-        if config.workspaces:
+        if self.trainer == "deepilc" and config.workspace is not None:
             content["workspace"] = [
                 [where.low.tolist(), where.high.tolist(), where.tilt] for where in config.workspaces
             ]

@@ -265,6 +265,12 @@ def cells_of(name: str, request: Request) -> list[Cell]:
             for cell in task.cells(variants):
                 cells.setdefault((cell.name, cell.variant, cell.pilot), cell)
     _check_labels(cells.values())
+    for cell in cells.values():
+        if cell.trainer != "deepilc" and cell.config.workspace is not None:
+            raise UserError(
+                f"{cell.variant} knows no workspace, so its runs would end elsewhere than ours; "
+                "choose others with --variants, or leave workspace out"
+            )
     return list(cells.values())
 
 

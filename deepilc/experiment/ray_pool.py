@@ -139,11 +139,11 @@ def _reach(address: str) -> None:
         UserError: Nobody does.
     """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon or not port.isdigit():
+    if not colon or not port.isdecimal():
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), CONNECT_TIMEOUT).close()
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         raise UserError(
             f"no Ray cluster at {address!r}: {error}; give HOST:PORT as `ray start --head` prints "
             "it, auto, or local"

@@ -367,11 +367,13 @@ def _looks(variants: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 def _rounded(value: float) -> str:
     """A return to three or more digits."""
-    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}".removesuffix(".0")
+    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.3g}"
 
 
 def _apart(values: np.ndarray) -> np.ndarray:
     """(N,) heights that keep marks at the same place from hiding each other, about 0."""
     order = [int((values[:i] == value).sum()) for i, value in enumerate(values)]
     among = [int((values == value).sum()) for value in values]
-    return np.array([0.11 * (k - (n - 1) / 2) for k, n in zip(order, among, strict=True)])
+    return np.array(
+        [min(0.11, 0.7 / n) * (k - (n - 1) / 2) for k, n in zip(order, among, strict=True)]
+    )

@@ -287,10 +287,13 @@ def find(name: str | Path) -> Path:
     Raises:
         UserError: There is none.
     """
-    own = Path(name).expanduser()
-    path = own if own.suffix in (".yaml", ".yml") else paths.PROFILES / f"{name}.yaml"
-    if path.is_file():
-        return path.resolve()
+    try:
+        own = Path(name).expanduser()
+        path = own if own.suffix in (".yaml", ".yml") else paths.PROFILES / f"{name}.yaml"
+        if path.is_file():
+            return path.resolve()
+    except (OSError, RuntimeError) as error:  # a name that is too long, a home of nobody
+        raise UserError(f"no profile can be called {str(name)!r}: {error}") from None
     if path is own:
         raise UserError(f"there is no profile {path}; shipped ones: {', '.join(names())}")
     raise UserError(f"no profile is named {str(name)!r}{suggestion(str(name), names())}")

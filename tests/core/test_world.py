@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from deepilc import config as configuration
-from deepilc.plan import Plan
+from deepilc.errors import UserError
+from deepilc.plan import Plan, Progress
+from deepilc.safety import Envelope
 from deepilc.transition import Source, Transition
 from deepilc.world import SimulatedWorld
+from sims import registry
 
 
 @pytest.fixture
@@ -66,3 +69,18 @@ def test_an_episode_has_terminated_where_it_leaves_the_workspace_of_a_profile() 
     np.testing.assert_array_equal(on[len(rows) - 1].next_state, rows[-1].next_state)
     assert not on[len(rows) - 1].terminated
     assert fenced.progress.episode == 1
+
+
+def test_episodes_begin_within_the_workspace_or_not_at_all() -> None:
+    system = registry.get("rexquadrotor")
+    plan = Plan(seed=0, train_transitions=1000, evaluation_episodes=3)
+    small = Envelope(system, {name: (-1.5, 1.5) for name in "xyz"})
+    for number in range(20):
+        world = SimulatedWorld(
+            system, "real", plan, workspaces=[small], progress=Progress(episode=number)
+        )
+        observation = world.observe()
+        assert observation is not None and not small.outside(observation.state[None]).any()
+    nowhere = SimulatedWorld(system, "real", plan, workspaces=[Envelope(system, {"z": (90, 91)})])
+    with pytest.raises(UserError, match="none of 1000 start states of rexquadrotor lies within"):
+        nowhere.observe()

@@ -1,5 +1,7 @@
 """Which runs an experiment consists of."""
 
+from dataclasses import replace
+
 import pytest
 
 from deepilc import config as configuration
@@ -197,3 +199,12 @@ def test_fine_tuning_has_pilots_of_its_own_whose_seeds_are_no_test_seeds() -> No
         assert cell.initial in pilots and cell.initial.seed == cell.seed
     tested = {cell.variant: cell for cell in cells if cell.stage == "finetune" and not cell.pilot}
     assert all(cell.digest == tested[cell.variant].digest for cell in fine), "the same settings"
+
+
+def test_lines_that_know_no_workspace_are_refused_beside_those_that_do() -> None:
+    request = Request(["rexquadrotor"], settings={"workspace": "quadrotor_rehearsal"})
+    with pytest.raises(UserError, match="SB3 SAC knows no workspace"):
+        cells_of("scratch", request)
+    ours = replace(request, variants=["VG-SAC", "SAC"])
+    names = {cell.name for cell in cells_of("scratch", ours)}
+    assert names.isdisjoint(cell.name for cell in cells_of("scratch", Request(["rexquadrotor"])))

@@ -28,7 +28,7 @@ def test_a_robot_gives_the_transitions_of_the_delayed_system_in_simulation() -> 
     robot = [flight.tick(action) for action in actions]
 
     class From(Plan):
-        def start_state(self, system, parameters, progress, mode):
+        def start_state(self, system, parameters, progress, mode, allowed):
             return np.concatenate([START, HOVER])
 
     simulated = SimulatedWorld(SYSTEM, "real", From(seed=0, train_transitions=1000))

@@ -229,6 +229,31 @@ def test_the_robots_profiles_are_the_runs_workspace(tmp_path: Path) -> None:
         stack.load("quadrotor_hardware", ["nodes.bridge.parameters.profile=quadrotor_rehersal"])
 
 
+def test_a_stack_that_was_written_before_there_was_a_workspace_goes_on_without(
+    tmp_path: Path,
+) -> None:
+    begun = stack.load("quadrotor_rehearsal")
+    old = begun.model_copy(update={"train": begun.train.model_copy(update={"workspace": None})})
+    (tmp_path / "stack.yaml").write_text(stack.dump(old))
+    assert stack.load(tmp_path / "stack.yaml", complete=True).train.workspace is None
+    assert stack.load(tmp_path / "stack.yaml").train.workspace == "quadrotor_rehearsal"
+
+
+def test_a_setting_of_one_robot_is_not_the_others(tmp_path: Path) -> None:
+    """They share a group in the file, by an alias of YAML."""
+    overrides = [
+        "nodes.robot_a/bridge.parameters.silent_periods=9",
+        "nodes.robot_a/bridge.parameters.profile=quadrotor_odometry",
+        "nodes.robot_b/policy.remappings.policy=another",
+    ]
+    loaded = stack.load("two_quadrotors_rehearsal", overrides)
+    own, other = (loaded.nodes[f"robot_{k}/bridge"].parameters for k in "ab")
+    assert (own["silent_periods"], other["silent_periods"]) == (9, 5)
+    assert (own["profile"], other["profile"]) == ("quadrotor_odometry", "quadrotor_rehearsal")
+    assert loaded.train.workspace == "quadrotor_odometry,quadrotor_rehearsal"
+    assert loaded.nodes["robot_a/policy"].remappings["policy"] == "policy"
+
+
 def test_a_node_that_knows_nothing_of_runs_gets_its_own_parameters_only(tmp_path: Path) -> None:
     node = {"executable": "fake_robot", "run_settings": False, "parameters": {"noise": 0.1}}
     loaded = stack.load(write(tmp_path, nodes={"robot": node, "bridge": NODE}))
