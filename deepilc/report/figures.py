@@ -37,6 +37,10 @@ NAMES = CURVES, PRETRAINING, ENDS, CROSSINGS, PROFILE = (
 )
 COLUMNS = 3
 GREY = "#555555"
+ROW_POINTS = 26.0
+"""Height of a variant's row."""
+LARGEST_SCORE = 3.0
+"""Where profiles are cut off: beyond it only the share of the runs is of interest."""
 DASHES = ("-", "--", ":")
 USUAL = (
     ("VG-SAC", "VG pre / VG fine", "VG pre"),
@@ -145,7 +149,7 @@ def crossings(experiment: Experiment, levels: Sequence[Level], folder: Path) -> 
     """Draw transitions to each level, one panel each; returns Markdown."""
     variants = experiment.variants
     looks = _looks(variants)
-    height = 0.9 + 0.36 * len(variants)
+    height = 0.9 + ROW_POINTS / 72 * len(variants)
     figure, axes = _grid(len(levels), height, "Training transitions to a return", sharey=True)
     for panel, level in zip(axes, levels, strict=False):
         right = 1.0  # the longest run: as far as one could have got there
@@ -185,7 +189,8 @@ def performance_profile(strata: Strata, folder: Path) -> list[str]:
     looks = _looks(list(dict.fromkeys(name for variants in strata.values() for name in variants)))
     for panel, (parameters, variants) in zip(axes, strata.items(), strict=False):
         every = np.concatenate([stratum for each in variants.values() for stratum in each])
-        tau = np.linspace(min(0.0, every.min()), max(1.0, every.max()) * 1.02, 201)
+        last = min(max(1.0, every.max()), LARGEST_SCORE)
+        tau = np.linspace(min(0.0, every.min()), 1.02 * last, 201)
         for variant, each in variants.items():
             colour, dash = looks[variant]
             share, low, high = statistics.profile(each, tau)
@@ -282,7 +287,7 @@ def _one_crossing(axes: "Axes", row: int, runs: Sequence[Run], level: float, col
     axes.annotate(
         f"> {count(place)}" if middle is None else count(place),
         (place, row),
-        xytext=(0, 7),
+        xytext=(0, 7 + ROW_POINTS * float(np.ptp(y)) / 2),
         textcoords="offset points",
         ha="center",
         fontsize=8,
@@ -375,5 +380,5 @@ def _apart(values: np.ndarray) -> np.ndarray:
     order = [int((values[:i] == value).sum()) for i, value in enumerate(values)]
     among = [int((values == value).sum()) for value in values]
     return np.array(
-        [min(0.11, 0.7 / n) * (k - (n - 1) / 2) for k, n in zip(order, among, strict=True)]
+        [min(0.08, 0.4 / n) * (k - (n - 1) / 2) for k, n in zip(order, among, strict=True)]
     )
