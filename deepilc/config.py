@@ -7,7 +7,6 @@ model. Later sources win: preset, then file, then overrides.
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -25,7 +24,9 @@ from deepilc.agent.config import AgentConfig, preset
 from deepilc.errors import UserError
 from deepilc.initial.config import ImitationConfig
 from deepilc.models.config import ModelConfig
+from deepilc.nested import merged
 from deepilc.plan import Plan
+from deepilc.presets import PAPER_AGENTS, PRESET_SCHEDULES, WITHOUT_ROLLOUTS
 from deepilc.robot import fit
 from deepilc.robot import profile as profiles
 from deepilc.safety import Envelope
@@ -33,31 +34,10 @@ from sims import parameter_file, registry
 
 Count = Annotated[int, Field(ge=0)]
 
-WITHOUT_ROLLOUTS: Mapping[str, Any] = MappingProxyType({"synthetic_share": 0.0})
-"""Settings `model` of runs that learn nothing about the model and nothing from rollouts in it."""
 ROLLOUT_SHARE = 0.5
 """Share of each batch that comes from rollouts by default."""
-
-_AS_PUBLISHED: Mapping[str, Any] = {
-    "updates_per_transition": 1.0,
-    "batch_size": 256,
-    "warmup_transitions": 1_000,
-    "learning_starts": 256,
-    "policy_interval": 1,
-    "model": WITHOUT_ROLLOUTS,
-}
-PRESET_SCHEDULES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"paper": _AS_PUBLISHED, "published": _AS_PUBLISHED}
-)
-"""What a preset changes beside the settings of the agent; the run's own settings win."""
-PAPER_AGENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"cartpole": {"critic_hidden": 256}}
-)
-PAPER_FINETUNING: Mapping[str, Mapping[str, Any]] = MappingProxyType(
-    {"halfcheetah": {"zeta_state": 0.0, "coefficient_interval": 2}}
-)
-"""Where the paper departs from its own settings of the agent (section 5.2), by system; the second
-in fine-tuning only. They come with the preset `paper`."""
+BURN_IN = 500
+"""Updates for which an imported policy acts unchanged: its critics are new."""
 
 
 class TrainConfig(BaseModel):
@@ -320,51 +300,6 @@ def load(
     return config
 
 
-def pretraining(preset_name: str | None = None) -> dict[str, Any]:
-    """What training in the nominal model changes: new transitions are free there and teach more.
-
-    Args:
-        preset_name: Preset of the run. `paper` and `published` do not redraw parameters.
-    """
-    schedule = PRESET_SCHEDULES.get(preset_name or "default")
-    if schedule is not None:
-        return {}
-    # an earlier first update saves nothing there: 256 is what the kept pre-training runs have
-    return {
-        "randomise": 0.15,
-        "updates_per_transition": 1.0,
-        "learning_starts": 256,
-        # the world is the nominal model itself, but for what is redrawn
-        "model": {"residual": False},
-    }
-
-
-def finetuning(
-    preset_name: str | None = None, system: str = "", *, new_critics: bool = False
-) -> dict[str, Any]:
-    """What fine-tuning changes: a trained policy acts at once, and few rows bear few, small steps.
-
-    Args:
-        preset_name: Preset of the run; its schedule holds, but for the random phase.
-        system: Name of the system, of which the paper has settings of its own.
-        new_critics: The run starts from a policy alone. Its critics have everything to learn, so
-            steps are as large as from scratch.
-    """
-    changes: dict[str, Any] = {"warmup_transitions": 0}
-    agent: Mapping[str, Any] = {}
-    if PRESET_SCHEDULES.get(preset_name or "default") is None:
-        changes["updates_per_transition"] = 1.0
-        if not new_critics:
-            agent = {"critic_learning_rate": 3e-4, "actor_learning_rate": 3e-4}
-    elif preset_name == "paper":
-        agent = PAPER_FINETUNING.get(system, {})
-    return {**changes, "agent": dict(agent)}
-
-
-BURN_IN = 500
-"""Updates for which an imported policy acts unchanged: its critics are new."""
-
-
 def starting_from(config: TrainConfig, initial: Path | None) -> TrainConfig:
     """The settings of a run that starts from a file: new critics get a burn-in, unless one is set.
 
@@ -419,28 +354,6 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold 'key: value' lines, not a {type(values).__name__}")
     return values
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`over` on top of `base`, group by group, in dictionaries of its own."""
-    result = {k: merged(v, {}) if isinstance(v, Mapping) else v for k, v in base.items()}
-    for key, value in over.items():
-        below = result.get(key)
-        if isinstance(value, Mapping):
-            value = merged(below if isinstance(below, Mapping) else {}, value)
-        result[key] = value
-    return result
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[prefix + key] = value
-    return found
 
 
 def _put(values: dict[str, Any], key: str, value: object) -> None:

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 from deepilc import config as configuration
-from deepilc import sim_report, up
+from deepilc import nested, presets, sim_report, up
 from deepilc import stack as stacks
 from deepilc.config import TrainConfig
 from deepilc.errors import UserError
@@ -121,7 +121,7 @@ def _pretrain_config(job: Job) -> TrainConfig:
         base={
             "system": system,
             "parameters": "nominal",
-            **configuration.pretraining(),
+            **presets.pretraining(),
             "evaluation_episodes": 5,
             "evaluation_interval": _interval(system, job.pretrain_transitions),
         },
@@ -175,7 +175,7 @@ def _finetune(folder: Path, job: Job, report: Callable[[str], None]) -> None:
 
 def _stack_overrides(job: Job, initial: Path) -> list[str]:
     system = stacks.load(STACK).train.system
-    settings = configuration.flat(configuration.finetuning())
+    settings = nested.flat(presets.finetuning())
     return [
         *(f"train.{key}={value}" for key, value in settings.items()),
         *(f"train.{override}" for override in job.overrides),

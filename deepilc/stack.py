@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from deepilc import config as train_config
+from deepilc import nested
 from deepilc.errors import UserError, suggestion
 from deepilc.paths import stack_file
 
@@ -239,7 +240,7 @@ def load(name: str | Path, overrides: Sequence[str] = (), *, complete: bool = Fa
         UserError: What is wrong, with the value, what is allowed, and the file.
     """
     path = stack_file(name)
-    content = train_config.merged(_read(path), {})  # YAML's aliases share what they name
+    content = nested.merged(_read(path), {})  # YAML's aliases share what they name
     for override in overrides:
         _override(content, override)
     content.setdefault("name", path.stem)
@@ -301,7 +302,7 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise UserError(
             f"{chain[0]}: these files are each other's base: {names}; one must have none"
         )
-    return train_config.merged(_read(below, chain), content)
+    return nested.merged(_read(below, chain), content)
 
 
 def _override(content: dict[str, Any], override: str) -> None:

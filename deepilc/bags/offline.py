@@ -8,9 +8,10 @@ from typing import Any
 
 from deepilc.bags.dataset import Dataset
 from deepilc.bags.linearizing import linearized
-from deepilc.config import WITHOUT_ROLLOUTS, TrainConfig
+from deepilc.config import TrainConfig
 from deepilc.errors import UserError
 from deepilc.learner import Learner
+from deepilc.presets import WITHOUT_ROLLOUTS
 from deepilc.run import RunFolder
 from deepilc.train import UPDATES_BETWEEN_METRICS, stop_requested
 

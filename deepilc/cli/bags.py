@@ -39,7 +39,7 @@ def settings(
     from deepilc import config as configuration
     from deepilc.bags.offline import BASE
     from deepilc.bags.recording import recorded_settings
-    from deepilc.config import merged
+    from deepilc.nested import merged
 
     base = merged(BASE, recorded_settings(bags) if system is None and config is None else {})
     overrides = [*(set_ or []), *([f"preset={preset}"] if preset else [])]

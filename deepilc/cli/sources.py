@@ -18,7 +18,7 @@ def checkpoint(source: Path) -> Path:
 def settings_of(source: Path, preset: str | None, system: str | None) -> dict[str, Any]:
     """Settings that a fine-tuning run takes over from its source, of which the system may move."""
     from deepilc import checkpoint as checkpoints
-    from deepilc.config import finetuning
+    from deepilc.presets import finetuning
     from sims import registry
 
     _, metadata = checkpoints.load(source)
@@ -46,7 +46,9 @@ def settings_of(source: Path, preset: str | None, system: str | None) -> dict[st
 
 def settings_for_policy(path: Path, preset: str | None, system: str | None) -> dict[str, Any]:
     """Settings with which a run starts from a policy alone; the system is ours to find or given."""
-    from deepilc.config import BURN_IN, finetuning, merged
+    from deepilc.config import BURN_IN
+    from deepilc.nested import merged
+    from deepilc.presets import finetuning
 
     if not path.is_file():
         raise UserError(

@@ -104,7 +104,7 @@ def pretrain(
         _refuse_settings(given, preset, config, set_, out)
         _resume(resume)
         return
-    from deepilc.config import pretraining
+    from deepilc.presets import pretraining
 
     base = {"parameters": "nominal", **pretraining(preset)}
     _start("pretrain", given, preset, config, set_, out, base=base)

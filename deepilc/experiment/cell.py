@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Self
 
 from deepilc import config as configuration
-from deepilc import paths
+from deepilc import nested, paths
 from deepilc.config import TrainConfig
 from sims import parameter_file, registry
 
@@ -85,7 +85,7 @@ class Cell:
         for key, value in self.overrides:
             for part in reversed(key.split(".")):
                 value = {part: value}
-            values = configuration.merged(values, value)
+            values = nested.merged(values, value)
         values |= {
             "system": self.system,
             "parameters": self.parameters,
@@ -133,7 +133,7 @@ class Cell:
     def digest(self) -> str:
         """Eight hexadecimal digits of everything that decides the result, but for the seed."""
         system, config = registry.get(self.system), self.config
-        settings = configuration.flat(self.settings)
+        settings = nested.flat(self.settings)
         content: dict[str, Any] = {
             key: value
             for key, value in settings.items()

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from deepilc.config import finetuning, flat, pretraining
 from deepilc.errors import UserError, suggestion
 from deepilc.experiment.cell import FOLDER, Cell, Stage, Trainer
+from deepilc.nested import flat
+from deepilc.presets import finetuning, pretraining
 from sims import registry
 
 __all__ = ["BUDGETS", "EXPERIMENTS", "Request", "budget_of", "cells_of"]

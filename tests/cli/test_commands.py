@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from deepilc import config as configuration
+from deepilc import presets
 from deepilc.agent.config import AgentConfig
 from deepilc.cli.app import run
 from deepilc.cli.sources import settings_of
@@ -98,7 +99,7 @@ def test_fine_tuning_never_makes_larger_steps_than_its_source(tmp_path):
 def test_fine_tuning_has_the_rollouts_of_its_source(tmp_path, agent, model, share):
     source = tmp_path / "networks.safetensors"
     sizes = {"critic_hidden": 16, "actor_hidden": 16}
-    before = {**configuration.pretraining(), "agent": {**sizes, **agent}}
+    before = {**presets.pretraining(), "agent": {**sizes, **agent}}
     before["model"] = {**before["model"], **model}
     Learner(configuration.resolve(before), "source").save_networks(source)
     base = settings_of(source, None, None)

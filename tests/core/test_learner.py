@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from deepilc import config as configuration
+from deepilc import presets
 from deepilc.agent.config import AgentConfig
 from deepilc.cli.sources import settings_of
 from deepilc.config import TrainConfig
@@ -71,26 +72,26 @@ def test_few_rows_make_the_same_updates_whenever_these_are_made() -> None:
 
 
 def test_fine_tuning_begins_early_and_gently_but_for_the_published_schedule() -> None:
-    fine, default = configuration.load(None, base=configuration.finetuning()), TrainConfig()
+    fine, default = configuration.load(None, base=presets.finetuning()), TrainConfig()
     assert (fine.learning_starts, fine.updates_per_transition) == (50, 1.0)
     agent, scratch = fine.agent, default.agent
     assert agent.actor_learning_rate < scratch.actor_learning_rate
     assert agent.critic_learning_rate < scratch.critic_learning_rate
     published = configuration.load(None, ["preset=published"])
-    theirs = configuration.load(None, ["preset=published"], configuration.finetuning("published"))
+    theirs = configuration.load(None, ["preset=published"], presets.finetuning("published"))
     assert (theirs.warmup_transitions, theirs.learning_starts) == (0, 256)
     assert theirs.agent == published.agent
 
 
 def test_a_policy_without_critics_gets_critics_that_learn_in_large_steps() -> None:
-    base = configuration.finetuning(new_critics=True)
+    base = presets.finetuning(new_critics=True)
     scratch = configuration.load(None).agent
     assert configuration.load(None, base=base).agent == scratch
 
 
 def test_the_papers_preset_has_what_the_paper_says_of_single_systems() -> None:
     def agent(system: str, **settings: Any) -> AgentConfig:
-        base = configuration.finetuning("paper", system)
+        base = presets.finetuning("paper", system)
         return configuration.load(None, ["preset=paper"], base, system=system, **settings).agent
 
     assert agent("cartpole").critic_hidden == 256 and agent("airplane").critic_hidden == 512
@@ -107,7 +108,7 @@ def test_runs_of_an_earlier_version_still_begin_with_a_batch() -> None:
 
 
 def test_pre_training_begins_later_and_hands_its_beginning_on_to_nobody(tmp_path: Path) -> None:
-    before = configuration.load(None, base=configuration.pretraining(), system="cartpole")
+    before = configuration.load(None, base=presets.pretraining(), system="cartpole")
     assert before.learning_starts == 256 != TrainConfig().learning_starts
     Learner(before, "source").save_networks(tmp_path / "source.safetensors")
     fine = configuration.load(None, base=settings_of(tmp_path / "source.safetensors", None, None))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from deepilc import config as configuration
+from deepilc import presets
 from deepilc.cli.sources import settings_of
 from deepilc.learner import Learner
 from deepilc.models.imagination import Imagination
@@ -44,9 +45,9 @@ def test_a_folder_that_is_not_there_has_not_begun(tmp_path: Path) -> None:
 
 def test_plain_sac_beside_it_has_all_settings_but_those_that_need_a_model(tmp_path: Path) -> None:
     sizes = {"critic_hidden": 16, "actor_hidden": 16}
-    before = {**configuration.pretraining(), "agent": sizes}
+    before = {**presets.pretraining(), "agent": sizes}
     Learner(configuration.resolve(before), "source").save_networks(tmp_path / "pre.safetensors")
-    settings = configuration.resolve({**configuration.finetuning(), "agent": sizes})
+    settings = configuration.resolve({**presets.finetuning(), "agent": sizes})
     (tmp_path / "sac.yaml").write_text(json.dumps(without_model(settings)))
     base = settings_of(tmp_path / "pre.safetensors", None, None)
     sac = configuration.load(tmp_path / "sac.yaml", base=base)  # as `deepilc finetune` does

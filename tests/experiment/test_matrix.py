@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from deepilc import config as configuration
+from deepilc import nested
 from deepilc.errors import UserError
 from deepilc.experiment.cell import Cell
 from deepilc.experiment.matrices import EXPERIMENTS, Request, Variant, cells_of
@@ -82,7 +82,7 @@ def test_each_part_of_the_ablation_changes_one_thing() -> None:
         # what has three step sizes, and what drops rollouts and residual too or alone
         more = {"published step sizes": 3, "no Jacobians": 3, "no rollouts": 2}
         for label, cell in variants.items():
-            settings, usual = configuration.flat(cell.settings), configuration.flat(base)
+            settings, usual = nested.flat(cell.settings), nested.flat(base)
             changed = {k for k, v in settings.items() if v != usual[k]}
             assert len(changed) == more.get(label, 1), label
         assert variants["Jacobians of the real model"].config.nominal_parameters == "real"

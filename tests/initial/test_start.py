@@ -11,6 +11,7 @@ import torch
 from onnx import numpy_helper
 
 from deepilc import config as configuration
+from deepilc import nested
 from deepilc.config import TrainConfig
 from deepilc.errors import UserError
 from deepilc.initial.imitation import imitate
@@ -37,7 +38,7 @@ SMALL: dict[str, Any] = {
 
 
 def small(**changes: Any) -> TrainConfig:
-    return configuration.resolve(configuration.merged(SMALL, changes))
+    return configuration.resolve(nested.merged(SMALL, changes))
 
 
 def initializers(content: bytes) -> dict[str, np.ndarray]:

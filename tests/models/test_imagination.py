@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from deepilc import checkpoint, paths
+from deepilc import checkpoint, paths, presets
 from deepilc import config as configuration
 from deepilc.agent import SAC
 from deepilc.bags import offline
@@ -308,9 +308,9 @@ def test_errors_of_the_model_are_reported_from_the_first_fit_on() -> None:
         ({"preset": "published", "model": {"gate": 2.0}}, 0.0, False),
         ({"preset": "published", "model": {"synthetic_share": 0.4}}, 0.4, True),
         ({"system": "dmc_cheetah"}, 0.0, False),
-        (configuration.pretraining(), 0.5, False),
-        (configuration.finetuning(), 0.5, True),
-        (configuration.finetuning(new_critics=True), 0.5, True),
+        (presets.pretraining(), 0.5, False),
+        (presets.finetuning(), 0.5, True),
+        (presets.finetuning(new_critics=True), 0.5, True),
         (offline.BASE, 0.0, False),
     ],
 )

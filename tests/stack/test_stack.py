@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from deepilc import config as configuration
-from deepilc import paths, stack
+from deepilc import nested, paths, presets, stack
 from deepilc.errors import UserError
 from sims import registry
 
@@ -309,8 +309,8 @@ def test_every_node_of_a_stack_with_robots_knows_their_names(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["quadrotor_hardware", "two_quadrotors_rehearsal"])
 def test_robots_fine_tune_with_the_settings_of_the_command(name: str) -> None:
-    train = configuration.flat(stack.load(name).train.model_dump())
-    for key, value in configuration.flat(configuration.finetuning()).items():
+    train = nested.flat(stack.load(name).train.model_dump())
+    for key, value in nested.flat(presets.finetuning()).items():
         assert train[key] == value, key
     assert train["learning_starts"] == configuration.TrainConfig().learning_starts
     assert train["model.synthetic_share"] == 0.5 and train["model.residual"] is True
