@@ -210,7 +210,9 @@ def _ablation(system: str, parameters: str) -> list[Variant]:
 
 
 def _ilc(system: str, parameters: str) -> list[Variant]:
-    return [Variant("ILC", {}, "ilc"), VG, SAC]
+    # with the real model, what is left is what the search along a trajectory does not find
+    real = Variant("ILC with the real model", {"nominal": parameters}, "ilc")
+    return [Variant("ILC", {}, "ilc"), real, VG, SAC]
 
 
 EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(
