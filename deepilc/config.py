@@ -69,8 +69,8 @@ class TrainConfig(BaseModel):
         None,
         description="Robot profile, or several separated by commas: beyond its bounds and its tilt "
         "limit the episodes of a simulation and rollouts in the model end, as the robot's do. "
-        "Pre-train for a robot with its profile. Stacks of robots fill it in. Default: only the "
-        "system's own ends.",
+        "Pre-train for a robot with its profile. Stacks of robots fill it in. A resumed run reads "
+        "the profiles again. Default: only the system's own ends.",
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of networks, start states and noise.")
     transitions: int = Field(
