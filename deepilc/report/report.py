@@ -133,7 +133,7 @@ def write(
         drawn = [] if figures.crowded(experiment) else figures.performance_profile(strata, target)
         text += ["## Scores", *drawn]
         text += [markdown.score_table(rows["scores"])]
-    ilc = tables.ILC in experiment.variants
+    ilc = any(map(tables.is_ilc, experiment.variants))
     text += ["## How to read this", "\n".join([EXPLANATION, *[ITERATIVE_LEARNING_CONTROL] * ilc])]
     path = target / name
     write_atomic(path, "\n\n".join(text) + "\n")
@@ -190,7 +190,7 @@ def _about(experiment: Experiment) -> str:
     about = experiment.about
     everything, tests = experiment.runs, experiment.tests()
     pilots = [run for run in everything if run.pilot]
-    ilc = [run for run in everything if run.variant == tables.ILC]
+    ilc = [run for run in everything if tables.is_ilc(run.variant)]
     seconds = sum(run.seconds[-1] for run in everything)
     facts = {
         "test seeds": _seeds(tests),
@@ -200,7 +200,7 @@ def _about(experiment: Experiment) -> str:
         "not finished": ", ".join(map(str, about.get("missing") or [])),
         "start states per evaluation": _flat(about.get("episodes")),
         "training transitions, all runs": markdown.count(
-            sum(r.transitions[-1] for r in everything if r.variant != tables.ILC)
+            sum(r.transitions[-1] for r in everything if not tables.is_ilc(r.variant))
         ),
         "those of ILC, for each start state": markdown.count(sum(r.transitions[-1] for r in ilc))
         if ilc

@@ -19,6 +19,7 @@ __all__ = [
     "Score",
     "baselines",
     "common_budget",
+    "is_ilc",
     "levels",
     "mean_ratios",
     "normalised",
@@ -30,9 +31,13 @@ __all__ = [
 ]
 
 BASELINES = (BASE_VARIANT, "SB3 SAC", "published preset", "RL pre / RL fine")
-ILC = "ILC"
 WHOLE = "VG-SAC"
 """What others are compared with where the question is what a part of it contributes."""
+
+
+def is_ilc(variant: str) -> bool:
+    """Whether a line is one of iterative learning control, which counts per start state."""
+    return variant == "ILC" or variant.startswith("ILC ")
 
 
 @dataclass(frozen=True)
@@ -279,7 +284,7 @@ def ratios(
                 for run in experiment.tests(level.world, variant)
             }
             for variant in experiment.variants
-            if variant != ILC
+            if not is_ilc(variant)
         }
         for baseline in against:
             for variant, fast in by_seed.items():
@@ -388,7 +393,7 @@ def _normalised(
                 scales[world] = low, high
     result: dict[str, list[np.ndarray]] = {}
     for variant in experiment.variants if scales else ():
-        if variant == ILC:
+        if is_ilc(variant):
             continue
         strata = []
         for world, (low, high) in scales.items():

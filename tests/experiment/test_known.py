@@ -72,7 +72,9 @@ def test_curves_that_lack_a_run_are_refused_before_anything_is_taken(tmp_path: P
     assert not here.finished(VG)
 
 
-@pytest.mark.parametrize("name", ["scratch", "scratch-published", "finite-difference"])
+@pytest.mark.parametrize(
+    "name", ["scratch", "scratch-published", "finite-difference", "ablation", "ilc"]
+)
 def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_today(
     name: str,
 ) -> None:
@@ -82,9 +84,11 @@ def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_tod
     systems = list(dict.fromkeys(cell["system"] for cell in content["cells"]))
     without = Variant("VG-SAC, no rollouts", {"model.synthetic_share": 0.0})
     for system in systems:
-        (budget,) = {cell["budget"] for cell in content["cells"] if cell["system"] == system}
-        sets = tuple({cell["parameters"] for cell in content["cells"]})
-        request = Request([system], sets, budget=budget, added=[without])
+        theirs = [cell for cell in content["cells"] if cell["system"] == system]
+        (budget,) = {cell["budget"] for cell in theirs}
+        (interval,) = {cell["settings"]["evaluation_interval"] for cell in theirs}
+        sets = tuple({cell["parameters"] for cell in theirs})
+        request = Request([system], sets, budget=budget, interval=interval, added=[without])
         names = {cell.name for cell in cells_of(content["experiment"], request)}
         assert {name for name in kept if name.startswith(f"{system}-")} <= names
 
