@@ -129,6 +129,7 @@ class Experiment:
 
 SAC = Variant("SAC", {"agent.value_gradient": False})
 VG = Variant("VG-SAC", {})
+NO_ROLLOUTS: Settings = MappingProxyType({"model.synthetic_share": 0.0})
 DIFFERENCES = Variant("VG-SAC, finite differences", {"jacobian": "finite_difference"})
 
 
@@ -144,9 +145,8 @@ def _scratch(system: str, parameters: str) -> list[Variant]:
 def _finite_difference(system: str, parameters: str) -> list[Variant]:
     exact = "exact" in registry.get(system).methods
     # without rollouts, which would take differences at every step
-    off = {"model.synthetic_share": 0.0}
     lines = [DIFFERENCES, SAC, *([VG] if exact else [])]
-    return [replace(line, settings={**line.settings, **off}) for line in lines]
+    return [replace(line, settings={**line.settings, **NO_ROLLOUTS}) for line in lines]
 
 
 def _finetune(system: str, parameters: str) -> list[Variant]:
@@ -175,16 +175,21 @@ def _ablation(system: str, parameters: str) -> list[Variant]:
     wrong = f"wrong_{system}.yaml"
     published = parameters.startswith("published")  # its nominal set is another
     has_wrong = (FOLDER / wrong).is_file() and not published
+    models = {"the real model": parameters, **({"a wrong model": wrong} if has_wrong else {})}
     return [
         VG,
         Variant("no Jacobians", SAC.settings),
         Variant("no Jacobians, with rollouts", {**SAC.settings, "model.synthetic_share": 0.5}),
-        Variant("no rollouts", {"model.synthetic_share": 0.0}),
+        Variant("no rollouts", NO_ROLLOUTS),
         Variant("rollouts of 5 steps", {"model.rollout_steps": 5}),
         Variant("rollouts without the residual", {"model.residual": False}),
-        Variant("Jacobians of the real model", {"nominal": parameters}),
         Variant("zeroth-order Jacobians", {**DIFFERENCES.settings, "model.synthetic_share": 0.5}),
-        *([Variant("Jacobians of a wrong model", {"nominal": wrong})] if has_wrong else []),
+        # beside rollouts a model says where they lead; without them it supplies Jacobians alone
+        *(Variant(name, {"nominal": model}) for name, model in models.items()),
+        *(
+            Variant(f"{name}, no rollouts", {"nominal": model, **NO_ROLLOUTS})
+            for name, model in models.items()
+        ),
         Variant("constant next action", {"agent.target_gradient": "constant_action"}),
         Variant("squared loss, no hinge", {"agent.gradient_loss": "squared"}),
         *(
@@ -209,10 +214,14 @@ def _ablation(system: str, parameters: str) -> list[Variant]:
     ]
 
 
+ILC_LINES = ("ILC", "ILC with the real model")
+"""Lines of iterative learning control, whose transitions are those per start state."""
+
+
 def _ilc(system: str, parameters: str) -> list[Variant]:
     # with the real model, what is left is what the search along a trajectory does not find
-    real = Variant("ILC with the real model", {"nominal": parameters}, "ilc")
-    return [Variant("ILC", {}, "ilc"), real, VG, SAC]
+    own, real = ILC_LINES
+    return [Variant(own, {}, "ilc"), Variant(real, {"nominal": parameters}, "ilc"), VG, SAC]
 
 
 EXPERIMENTS: Mapping[str, Experiment] = MappingProxyType(

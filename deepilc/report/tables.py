@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from deepilc.experiment.matrices import ILC_LINES
 from deepilc.report import statistics
 from deepilc.report.curves import BASE_VARIANT, Experiment, Run, World
 from deepilc.report.statistics import Interval
@@ -37,7 +38,7 @@ WHOLE = "VG-SAC"
 
 def is_ilc(variant: str) -> bool:
     """Whether a line is one of iterative learning control, which counts per start state."""
-    return variant == "ILC" or variant.startswith("ILC ")
+    return variant in ILC_LINES
 
 
 @dataclass(frozen=True)

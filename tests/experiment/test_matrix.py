@@ -81,12 +81,13 @@ def test_each_part_of_the_ablation_changes_one_thing() -> None:
         assert len(variants) >= 15
         # what has three step sizes, and what drops rollouts and residual too or alone
         more = {"published step sizes": 3, "no Jacobians": 3, "no rollouts": 2}
+        more |= {f"{model} model, no rollouts": 3 for model in ("the real", "a wrong")}
         for label, cell in variants.items():
             settings, usual = nested.flat(cell.settings), nested.flat(base)
             changed = {k for k, v in settings.items() if v != usual[k]}
             assert len(changed) == more.get(label, 1), label
-        assert variants["Jacobians of the real model"].config.nominal_parameters == "real"
-        wrong = variants["Jacobians of a wrong model"]
+        assert variants["the real model"].config.nominal_parameters == "real"
+        wrong = variants["a wrong model"]
         assert wrong.settings["nominal"] == f"wrong_{system}.yaml"
 
 
