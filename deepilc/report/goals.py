@@ -153,10 +153,12 @@ def _ratio(experiment: Experiment, goal: Goal, levels: Sequence[Level]) -> list[
     mean = statistics.geometric_mean([row.medians for row in ratios])
     name = f"`{goal.parameters}`: median transitions, {goal.baseline} over {goal.variant}"
     few = len(ratios) < goal.systems or any(row.pairs < _seeds(goal, row.system) for row in ratios)
+    less = [f"{row.system} with {row.pairs} seeds" for row in ratios if row.pairs < goal.seeds]
+    over = ", ".join([f"over {len(ratios)} systems", *less])
     found = [
         Outcome(
             f"{name}, geometric mean over {goal.systems} systems: ≥ {goal.bound:g}",
-            f"{markdown.interval(mean, markdown.ratio_style)} over {len(ratios)} systems",
+            f"{markdown.interval(mean, markdown.ratio_style)} {over}",
             "open" if few else _at_least(mean.value, mean.mark, goal.bound),
         )
     ]
