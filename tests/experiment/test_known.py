@@ -73,10 +73,18 @@ def test_curves_that_lack_a_run_are_refused_before_anything_is_taken(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "name", ["scratch", "scratch-published", "finite-difference", "ablation", "ilc"]
+    ("name", "preset"),
+    [
+        ("scratch", None),
+        ("scratch-published", None),
+        ("scratch-paper", "paper"),
+        ("finite-difference", None),
+        ("ablation", None),
+        ("ilc", None),
+    ],
 )
 def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_today(
-    name: str,
+    name: str, preset: str | None
 ) -> None:
     """A new setting that changes names belongs into NEUTRAL; a new default makes results old."""
     content = json.loads((RESULTS / name / "experiment.json").read_text())
@@ -88,7 +96,9 @@ def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_tod
         (budget,) = {cell["budget"] for cell in theirs}
         (interval,) = {cell["settings"]["evaluation_interval"] for cell in theirs}
         sets = tuple({cell["parameters"] for cell in theirs})
-        request = Request([system], sets, budget=budget, interval=interval, added=[without])
+        request = Request(
+            [system], sets, budget=budget, interval=interval, preset=preset, added=[without]
+        )
         names = {cell.name for cell in cells_of(content["experiment"], request)}
         assert {name for name in kept if name.startswith(f"{system}-")} <= names
 
