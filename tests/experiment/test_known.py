@@ -9,7 +9,7 @@ import pytest
 from deepilc.errors import UserError
 from deepilc.experiment.join import join
 from deepilc.experiment.known import adopt
-from deepilc.experiment.matrices import Request, Variant, cells_of
+from deepilc.experiment.matrices import DIFFERENCES, Request, Variant, cells_of
 from deepilc.experiment.store import Store
 from deepilc.table import read_rows
 from tests.experiment.small import VG, finish
@@ -91,13 +91,20 @@ def test_the_kept_tables_can_be_continued_since_their_runs_have_the_names_of_tod
     kept = {cell["name"] for cell in content["cells"]}
     systems = list(dict.fromkeys(cell["system"] for cell in content["cells"]))
     without = Variant("VG-SAC, no rollouts", {"model.synthetic_share": 0.0})
+    black_box = Variant("rollouts", {**DIFFERENCES.settings, "model.synthetic_share": 0.5})
     for system in systems:
         theirs = [cell for cell in content["cells"] if cell["system"] == system]
         (budget,) = {cell["budget"] for cell in theirs}
         (interval,) = {cell["settings"]["evaluation_interval"] for cell in theirs}
         sets = tuple({cell["parameters"] for cell in theirs})
         request = Request(
-            [system], sets, budget=budget, interval=interval, preset=preset, added=[without]
+            *([system], sets),
+            seeds=sorted({cell["seed"] for cell in theirs if not cell["pilot"]}),
+            budget=budget,
+            interval=interval,
+            preset=preset,
+            settings={"agent.alpha": 0.02} if system == "dmc_cheetah" else {},
+            added=[without, black_box],
         )
         names = {cell.name for cell in cells_of(content["experiment"], request)}
         assert {name for name in kept if name.startswith(f"{system}-")} <= names
