@@ -58,25 +58,29 @@ class Envelope:
         if system.delay:  # the action that acts may well be at its bound
             self._bounded[-system.action.size :] = False
 
+    def _beyond(self, states: np.ndarray) -> np.ndarray:
+        """Which coordinates of states (..., n) are out of bounds: (..., n) bool."""
+        return (states < self.low) | (states > self.high)
+
     def outside(self, states: np.ndarray) -> np.ndarray:
         """Which of the states (N, n) are not allowed: (N,) bool."""
-        out = np.asarray(((states < self.low) | (states > self.high)).any(axis=1))
+        out = np.asarray(self._beyond(states).any(axis=1))
         if self.tilt is not None:
             out |= self._system.tilt(states) > self.tilt
         return out
 
     def breach(self, state: np.ndarray) -> str:
-        """Why a state (n,) is not allowed; empty if it is."""
-        if not self.outside(state[None])[0]:
-            return ""
-        beyond = (state < self.low) | (state > self.high)
+        """Why a state (n,) is not allowed, as by `outside`; empty if it is."""
+        beyond = self._beyond(state)
         if beyond.any():
             i = int(np.argmax(beyond))
             return (
                 f"state {self._system.state.names[i]} = {state[i]:.4g} is outside "
                 f"{self.low[i]:.4g} .. {self.high[i]:.4g}"
             )
-        return f"tilt {float(self._system.tilt(state)):.3g} rad is above {self.tilt:.3g} rad"
+        if self.tilt is not None and (tilt := float(self._system.tilt(state))) > self.tilt:
+            return f"tilt {tilt:.3g} rad is above {self.tilt:.3g} rad"
+        return ""
 
     def holds(self, backup: "Backup", switch: "BackupSwitch") -> None:
         """Checks that a backup controller can do its work here: fly back in, and hand back.
